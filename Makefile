@@ -1,0 +1,77 @@
+# Everything that one does with Cairn from a clone. `make help` lists the targets.
+#
+# Each target installs what it lacks on Debian and Ubuntu, and names it elsewhere
+# (scripts/prerequisites.sh); RocksDB is compiled once for this machine (scripts/rocksdb.sh).
+# There is one profile, --release, for the devnet, tests, lints and benches alike, so that
+# nothing is compiled twice.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# One cargo at a time: two would only wait for each other's lock.
+.NOTPARALLEL:
+
+# Where cargo leaves what it builds. CI and several clones may share one folder.
+# (A relative one is made absolute: tests run in their package's folder.)
+CARGO_TARGET_DIR ?= target
+override CARGO_TARGET_DIR := $(if $(filter /%,$(CARGO_TARGET_DIR)),,$(CURDIR)/)$(CARGO_TARGET_DIR)
+export CARGO_TARGET_DIR
+# Where what outlives a clone is kept: RocksDB's library, cargo-deny.
+CAIRN_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cairn
+export CAIRN_CACHE
+# rustup's usual place, for a shell that was opened before rustup was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+BINARY := $(CARGO_TARGET_DIR)/release/cairn
+# In CI a Cargo.lock that does not fit is an error; at a desk cargo mends it.
+LOCKED := $(if $(CI),--locked)
+# Arguments for the devnet: make devnet ARGS="--nodes 6 --datadir /tmp/devnet"
+ARGS ?=
+
+.PHONY: help
+help: ## list these targets
+	@echo "Cairn: a proof-of-work ledger. Targets:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+.PHONY: devnet
+devnet: build ## build, then run real nodes that mine and gossip (ARGS="--nodes 4 --datadir DIR")
+	@exec "$(BINARY)" devnet $(ARGS)
+
+.PHONY: build
+build: prepare ## build the one binary, cairn
+	@cargo build --release $(LOCKED) --package node --bin cairn
+	@echo "$(BINARY)"
+
+# The black-box tests start the binary, so it is built first.
+.PHONY: test
+test: build ## run all tests
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --release $(LOCKED) --workspace; \
+		cargo test --release $(LOCKED) --workspace --doc; \
+	else \
+		cargo test --release $(LOCKED) --workspace; \
+	fi
+
+.PHONY: bench
+bench: build ## measure (at most 15 minutes), write bench.json, print the table
+	@rm -f bench.json
+	@cargo run --release $(LOCKED) --package tests --bin bench
+
+.PHONY: lint
+lint: prepare-lint ## check format, clippy's warnings and the dependencies
+	@cargo fmt --all --check
+	@cargo clippy --release $(LOCKED) --workspace --all-targets -- --deny warnings
+	@scripts/deny.sh
+
+.PHONY: fmt
+fmt: ## format the sources
+	@cargo fmt --all
+
+# What the targets above stand on. Each looks at files only when nothing is missing.
+.PHONY: prepare prepare-lint
+prepare:
+	@scripts/prerequisites.sh
+	@scripts/rocksdb.sh
+prepare-lint:
+	@scripts/prerequisites.sh lint
+	@scripts/rocksdb.sh
