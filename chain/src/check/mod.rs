@@ -1,0 +1,15 @@
+//! The three kinds of rules, in the order in which they can be asked.
+//!
+//! *Isolated* rules need nothing but the block or transaction and run on any thread; *contextual* ones need
+//! the headers before it; *spending* ones need the coins. Each kind has a proof type with a private
+//! constructor, so that a later stage cannot be reached around an earlier one.
+
+mod contextual;
+mod isolated;
+mod spending;
+
+pub use contextual::{HeaderContext, check_header, check_work};
+pub use isolated::{CheckedBlock, CheckedTransaction};
+pub use spending::{
+    ConnectedBlock, SpendContext, VerifiedTransaction, connect_block, external_inputs, verify_transaction,
+};
