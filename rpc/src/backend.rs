@@ -1,0 +1,370 @@
+//! What the RPC needs of a node, and nothing more: the node implements it, this crate never knows how.
+//!
+//! Reads go through [`Backend::read`], which hands one [`View`] to one closure: everything in one answer is
+//! seen at one tip (threat R16). Closures return plain values and make no JSON, so that the ledger is held
+//! only for look-ups. Commands are methods of their own. No value here is JSON; no JSON type is used here.
+
+use std::sync::Arc;
+
+use chain::{
+    address::Address,
+    amount::Amount,
+    block::{Block, Header},
+    genesis::Chain,
+    hash::{BlockHash, TxId},
+    ledger::BlockId,
+    pow::Work,
+    time::Time,
+    transaction::{OutPoint, Output, Transaction},
+};
+use thiserror::Error;
+
+pub use crate::commands::{
+    Accepted, AddPeer, BlockSubmission, BlockVerdict, CoinSet, CommandError, MempoolVerdict, MiningState,
+    NetworkState, Peer, Rejection, RejectionKind, TemplateData, TemplateTransaction,
+};
+
+/// The node cannot answer: it is shutting down, or its engine has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the node is shutting down; start it again")]
+pub struct Unavailable;
+
+/// A block, transaction or coin that must be there could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("reading from the store failed: {0}")]
+pub struct ViewError(pub String);
+
+/// A node, as far as its RPC is concerned.
+pub trait Backend: Send + Sync + 'static {
+    /// The chain that the node follows; it never changes while the node runs.
+    fn chain(&self) -> &Chain;
+
+    /// Runs `read` on one snapshot and returns its result. `read` must be short: it may hold up the engine.
+    ///
+    /// # Errors
+    /// When the engine no longer answers.
+    fn read<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn View) -> R + Send + 'static,
+    ) -> impl Future<Output = Result<R, Unavailable>> + Send;
+
+    /// Offers a transaction to the mempool, to be relayed when accepted. `max_fee_rate` is in pebbles per
+    /// 1,000 bytes; a transaction that pays more is refused with [`RejectionKind::FeeTooHigh`].
+    ///
+    /// # Errors
+    /// [`CommandError::Rejected`] says why the transaction was not accepted.
+    fn submit_transaction(
+        &self,
+        transaction: Transaction,
+        max_fee_rate: Option<Amount>,
+    ) -> impl Future<Output = Result<TxId, CommandError>> + Send;
+
+    /// Says what [`Backend::submit_transaction`] would for each of `transactions` taken alone, and changes
+    /// nothing. The verdicts are in the order of the transactions.
+    ///
+    /// # Errors
+    /// When the engine no longer answers.
+    fn test_transactions(
+        &self,
+        transactions: Vec<Transaction>,
+        max_fee_rate: Option<Amount>,
+    ) -> impl Future<Output = Result<Vec<MempoolVerdict>, CommandError>> + Send;
+
+    /// Offers a block as a miner found it.
+    ///
+    /// # Errors
+    /// Only for faults of the node itself: a bad block is a verdict.
+    fn submit_block(
+        &self,
+        submission: BlockSubmission,
+    ) -> impl Future<Output = Result<BlockVerdict, CommandError>> + Send;
+
+    /// A block to be mined on the tip, paying `address`, or the node's own mining address when there is none.
+    /// Two calls never give the same template.
+    ///
+    /// # Errors
+    /// [`CommandError::NoMiningAddress`], [`CommandError::InitialDownload`], [`CommandError::NotConnected`].
+    fn template(
+        &self,
+        address: Option<Address>,
+    ) -> impl Future<Output = Result<TemplateData, CommandError>> + Send;
+
+    /// Mines `count` blocks that pay `address`, trying at most `max_tries` nonces in all; the hashes of those
+    /// that were found.
+    ///
+    /// # Errors
+    /// [`CommandError::WrongChain`] where blocks are not made on demand.
+    fn generate(
+        &self,
+        count: u32,
+        address: Address,
+        max_tries: u64,
+    ) -> impl Future<Output = Result<Vec<BlockHash>, CommandError>> + Send;
+
+    /// The UTXO set as of one tip.
+    ///
+    /// # Errors
+    /// When the set could not be read.
+    fn coin_set(&self) -> impl Future<Output = Result<CoinSet, CommandError>> + Send;
+
+    /// The connected peers, in the order in which they connected.
+    ///
+    /// # Errors
+    /// When the node no longer answers.
+    fn peers(&self) -> impl Future<Output = Result<Vec<Peer>, CommandError>> + Send;
+
+    /// Adds or removes a peer, or tries one connection. `peer` is what `--bootstrap` takes.
+    ///
+    /// # Errors
+    /// [`CommandError::InvalidPeer`], [`CommandError::PeerAlreadyAdded`], [`CommandError::PeerNotAdded`].
+    fn add_peer(
+        &self,
+        peer: String,
+        action: AddPeer,
+    ) -> impl Future<Output = Result<(), CommandError>> + Send;
+
+    /// The state of the network.
+    ///
+    /// # Errors
+    /// When the node no longer answers.
+    fn network(&self) -> impl Future<Output = Result<NetworkState, CommandError>> + Send;
+
+    /// The state of the node's own miner.
+    ///
+    /// # Errors
+    /// When the node no longer answers.
+    fn mining(&self) -> impl Future<Output = Result<MiningState, CommandError>> + Send;
+
+    /// Seconds since the node was started.
+    fn uptime_secs(&self) -> u64;
+
+    /// Begins an orderly exit; returns at once.
+    fn stop(&self);
+}
+
+/// A snapshot of the node: all methods see one tip and one mempool.
+pub trait View {
+    /// The active tip.
+    fn tip(&self) -> HeaderEntry;
+
+    /// The header with the most work whose descent is valid, body known or not.
+    fn best_header(&self) -> BlockId;
+
+    /// A header and what is known of it, on any branch.
+    fn header(&self, hash: &BlockHash) -> Option<HeaderEntry>;
+
+    /// The block at `height` of the active chain.
+    fn active_hash(&self, height: chain::height::Height) -> Option<BlockHash>;
+
+    /// The ends of all known branches, the active tip among them.
+    fn branch_tips(&self) -> Vec<BranchTip>;
+
+    /// A body, on any branch; `None` when only the header is known or nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn block(&self, hash: &BlockHash) -> Result<Option<Arc<Block>>, ViewError>;
+
+    /// The fee of each transaction after the coinbase of an active block, in their order; `None` when it is
+    /// no longer known (the block is on a side branch).
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn block_fees(&self, hash: &BlockHash) -> Result<Option<Vec<Amount>>, ViewError>;
+
+    /// Where a transaction of the mempool or the active chain is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn transaction(&self, txid: &TxId) -> Result<Option<TransactionPlace>, ViewError>;
+
+    /// An unspent output. With `include_mempool`, outputs of the mempool count and those that it spends do not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn coin(&self, outpoint: &OutPoint, include_mempool: bool) -> Result<Option<FoundCoin>, ViewError>;
+
+    /// Unspent outputs of `address`, confirmed and in the mempool, oldest first, at most `limit`. Confirmed
+    /// ones that the mempool spends are listed with their spender; mempool ones that it spends are not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn address_coins(&self, address: &Address, limit: usize) -> Result<Vec<AddressCoin>, ViewError>;
+
+    /// Transactions that touch `address`, the newest first (the mempool's before all), after skipping `skip`,
+    /// at most `limit`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn address_history(
+        &self,
+        address: &Address,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<AddressEvent>, ViewError>;
+
+    /// The mempool as a whole.
+    fn mempool(&self) -> MempoolState;
+
+    /// The ids of the mempool's transactions.
+    fn mempool_ids(&self) -> Vec<TxId>;
+
+    /// The mempool's transactions, each after those that it depends on.
+    fn mempool_entries(&self) -> Vec<MempoolEntry>;
+
+    /// How far the node is.
+    fn sync(&self) -> SyncState;
+}
+
+/// What is known of the block of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockStatus {
+    /// It is part of the active chain.
+    Active,
+    /// Fully validated, on a branch that is not active.
+    ValidFork,
+    /// Its body is known, but it was not fully validated.
+    ValidHeaders,
+    /// Its body is not known.
+    HeadersOnly,
+    /// It, or one before it, breaks a rule.
+    Invalid,
+}
+
+/// A header and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderEntry {
+    /// Its hash and height.
+    pub id: BlockId,
+    /// The header.
+    pub header: Header,
+    /// The work of the chain up to and including it.
+    pub work: Work,
+    /// The median of the times of the last 11 blocks that end with it.
+    pub median_time_past: Time,
+    /// Whether it is active, and how far it was validated.
+    pub status: BlockStatus,
+    /// The number of transactions of its body, the coinbase included; `None` when the body is not known.
+    pub transactions: Option<u32>,
+}
+
+/// The end of a branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BranchTip {
+    /// The last block of the branch.
+    pub id: BlockId,
+    /// The number of its blocks that are not in the active chain; 0 for the active tip.
+    pub branch_length: u32,
+    /// The state of the last block.
+    pub status: BlockStatus,
+}
+
+/// Where a transaction is.
+#[derive(Debug, Clone)]
+pub enum TransactionPlace {
+    /// In the mempool.
+    Mempool(Arc<Transaction>),
+    /// In a block of the active chain; position 0 is the coinbase.
+    Block {
+        /// The block.
+        block: Arc<Block>,
+        /// Its height.
+        id: BlockId,
+        /// The position in it: 0 is the coinbase, `i` is `block.transactions[i - 1]`.
+        position: usize,
+    },
+}
+
+/// An unspent output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundCoin {
+    /// The output.
+    pub output: Output,
+    /// The height of its block; `None` in the mempool.
+    pub height: Option<chain::height::Height>,
+    /// Whether a coinbase made it.
+    pub coinbase: bool,
+}
+
+/// An unspent output of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressCoin {
+    /// Where it is.
+    pub outpoint: OutPoint,
+    /// Its amount.
+    pub amount: Amount,
+    /// The height of its block; `None` in the mempool.
+    pub height: Option<chain::height::Height>,
+    /// Whether a coinbase made it.
+    pub coinbase: bool,
+    /// The transaction of the mempool that spends it.
+    pub spent_by: Option<TxId>,
+}
+
+/// A transaction as one address sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressEvent {
+    /// The transaction.
+    pub txid: TxId,
+    /// Its block; `None` in the mempool.
+    pub block: Option<BlockId>,
+    /// The time of its block, or of its arrival in the mempool.
+    pub time: Time,
+    /// Whether it is a coinbase.
+    pub coinbase: bool,
+    /// The sum of its outputs to the address.
+    pub received: Amount,
+    /// The sum of the address's coins that it spends.
+    pub sent: Amount,
+}
+
+/// A transaction of the mempool.
+#[derive(Debug, Clone)]
+pub struct MempoolEntry {
+    /// The transaction.
+    pub transaction: Arc<Transaction>,
+    /// Its id.
+    pub txid: TxId,
+    /// The id over its witnesses too.
+    pub witness_txid: chain::hash::WitnessTxId,
+    /// The fee that it pays.
+    pub fee: Amount,
+    /// Its size in bytes.
+    pub size: u32,
+    /// When it arrived.
+    pub time: Time,
+    /// The height of the tip when it arrived.
+    pub height: chain::height::Height,
+    /// Transactions of the mempool whose outputs it spends.
+    pub depends: Vec<TxId>,
+}
+
+/// The mempool as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MempoolState {
+    /// The number of transactions.
+    pub count: u64,
+    /// The sum of their sizes in bytes.
+    pub bytes: u64,
+    /// The memory that they use, in bytes.
+    pub memory_bytes: u64,
+    /// The largest memory that they may use, in bytes.
+    pub max_memory_bytes: u64,
+    /// The sum of their fees.
+    pub total_fee: Amount,
+    /// The least fee rate that is accepted now, in pebbles per 1,000 bytes.
+    pub min_fee_rate: Amount,
+    /// The least fee rate that is ever relayed, in pebbles per 1,000 bytes.
+    pub min_relay_fee_rate: Amount,
+}
+
+/// How far the node is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SyncState {
+    /// Whether the node is still catching up with its peers.
+    pub initial_download: bool,
+    /// The part of the known chain that is validated, from 0 to 1.
+    pub progress: f64,
+    /// The bytes that blocks and indexes occupy on the disk.
+    pub disk_bytes: u64,
+}

@@ -1,0 +1,156 @@
+//! The one list of methods: name, parameters, result, the function that answers, and the help text.
+//!
+//! `method_table!(consumer)` hands the whole list to the macro `consumer`. There are three: the dispatcher and
+//! the help (`methods/mod.rs`), and the typed client (`client/typed.rs`). A method is added here and nowhere else.
+
+/// Hands the list of methods to the macro `$consumer`.
+macro_rules! method_table {
+    ($consumer:ident) => {
+        $consumer! {
+            "Blockchain" {
+                /// The state of the chain: tip, headers, work, difficulty, the chain's id and its rules.
+                /// Example: `cairn rpc getblockchaininfo`
+                getblockchaininfo() -> BlockchainInfo = blockchain::getblockchaininfo;
+
+                /// The height of the active tip.
+                /// Example: `cairn rpc getblockcount`
+                getblockcount() -> Height = blockchain::getblockcount;
+
+                /// The hash of the active tip.
+                /// Example: `cairn rpc getbestblockhash`
+                getbestblockhash() -> BlockHash = blockchain::getbestblockhash;
+
+                /// The hash of the block at a height of the active chain.
+                /// Example: `cairn rpc getblockhash 0`
+                getblockhash(height: Height) -> BlockHash = blockchain::getblockhash;
+
+                /// A header, on any branch: as an object, or with verbose = false as its 80 bytes in hexadecimal.
+                /// Example: `cairn rpc getblockheader "$(cairn rpc getbestblockhash)"`
+                getblockheader(blockhash: BlockHash, verbose: Option<bool>)
+                    -> OneOf<String, HeaderInfo> = blockchain::getblockheader;
+
+                /// A block, on any branch. Verbosity 0 gives the bytes in hexadecimal that submitblock takes, 1 (the
+                /// default) an object with the ids of the transactions, 2 an object with the transactions.
+                /// Example: `cairn rpc getblock "$(cairn rpc getbestblockhash)" 2`
+                getblock(blockhash: BlockHash, verbosity: Option<Verbosity>)
+                    -> OneOf<String, BlockInfo> = blockchain::getblock;
+
+                /// The ends of all known branches with their state: active, valid-fork, valid-headers,
+                /// headers-only or invalid.
+                /// Example: `cairn rpc getchaintips`
+                getchaintips() -> Vec<ChainTip> = blockchain::getchaintips;
+
+                /// An unspent output, or null when it does not exist or is spent. With include_mempool (the
+                /// default) the mempool counts.
+                /// Example: `cairn rpc gettxout TXID 0`
+                gettxout(txid: TxId, n: u32, include_mempool: Option<bool>)
+                    -> Option<CoinInfo> = blockchain::gettxout;
+
+                /// The UTXO set: number and sum of all coins, and a hash by which two nodes compare. It reads
+                /// every coin and may take long.
+                /// Example: `cairn rpc gettxoutsetinfo`
+                gettxoutsetinfo() -> CoinSetInfo = blockchain::gettxoutsetinfo;
+            }
+            "Transactions and mempool" {
+                /// A transaction of the mempool or the active chain: in hexadecimal (verbosity 0, the default) or as
+                /// an object (1). With blockhash only that block is searched, whichever branch it is on.
+                /// Example: `cairn rpc getrawtransaction TXID 1`
+                getrawtransaction(txid: TxId, verbosity: Option<Verbosity>, blockhash: Option<BlockHash>)
+                    -> OneOf<String, TransactionInfo> = transactions::getrawtransaction;
+
+                /// Offers a signed transaction in hexadecimal to the mempool and the network; its id. It is refused
+                /// when its fee per 1,000 bytes exceeds maxfeerate in CRN (0.10 unless given; 0 for no limit).
+                /// Example: `cairn rpc sendrawtransaction HEX`
+                sendrawtransaction(hexstring: String, maxfeerate: Option<Coins>)
+                    -> TxId = transactions::sendrawtransaction;
+
+                /// What sendrawtransaction would say of up to 25 transactions, each taken alone; nothing is sent.
+                /// Example: `cairn rpc testmempoolaccept '["HEX"]'`
+                testmempoolaccept(rawtxs: RawTransactions, maxfeerate: Option<Coins>)
+                    -> Vec<TestedTransaction> = transactions::testmempoolaccept;
+
+                /// The mempool as a whole: number, bytes, memory, and the least fee rates.
+                /// Example: `cairn rpc getmempoolinfo`
+                getmempoolinfo() -> MempoolInfo = mempool::getmempoolinfo;
+
+                /// The ids of the mempool's transactions, or with verbose an object with what is known of each.
+                /// mempool_sequence is not supported and may only be false.
+                /// Example: `cairn rpc getrawmempool true`
+                getrawmempool(verbose: Option<bool>, mempool_sequence: Option<bool>)
+                    -> OneOf<Vec<TxId>, BTreeMap<TxId, MempoolEntryInfo>> = mempool::getrawmempool;
+            }
+            "Addresses" {
+                /// The unspent coins of one address or several, those of the mempool with 0 confirmations, as of the
+                /// tip that the answer names.
+                /// Example: `cairn rpc getaddressutxos ADDRESS`
+                getaddressutxos(addresses: Addresses) -> AddressCoins = addresses::getaddressutxos;
+
+                /// The balance of one address or several together: confirmed, immature, spending, unconfirmed and
+                /// spendable.
+                /// Example: `cairn rpc getaddressbalance ADDRESS`
+                getaddressbalance(addresses: Addresses) -> AddressBalance = addresses::getaddressbalance;
+
+                /// The transactions that touch one address or several, for each the newest first, the mempool's
+                /// before all. At most count (100 unless given, 1,000 at most) for each address after skip.
+                /// Example: `cairn rpc getaddresshistory ADDRESS`
+                getaddresshistory(addresses: Addresses, count: Option<u32>, skip: Option<u32>)
+                    -> AddressHistory = addresses::getaddresshistory;
+            }
+            "Mining" {
+                /// A block to be mined, as BIP-22 and BIP-23 describe it, with the coinbase made (coinbasetxn). It
+                /// pays the node's mining address, or the address in the request.
+                /// Example: `cairn rpc getblocktemplate '{"capabilities": ["coinbasetxn"]}'`
+                getblocktemplate(template_request: Option<TemplateRequest>)
+                    -> BlockTemplate = mining::getblocktemplate;
+
+                /// Hands in a block in hexadecimal: null when it was accepted, else a word that says why not. The
+                /// transactions may be left out when they are those of a template. The parameter dummy is ignored.
+                /// Example: `cairn rpc submitblock HEX`
+                submitblock(hexdata: String, dummy: Option<String>) -> Option<String> = mining::submitblock;
+
+                /// Mines blocks at once that pay an address, on chains for development only; their hashes. It tries
+                /// at most maxtries nonces (1,000,000 unless given).
+                /// Example: `cairn rpc generatetoaddress 1 ADDRESS`
+                generatetoaddress(nblocks: u32, address: String, maxtries: Option<u64>)
+                    -> Vec<BlockHash> = mining::generatetoaddress;
+
+                /// The state of mining: difficulty, the network's estimated hash rate, the node's own miner.
+                /// Example: `cairn rpc getmininginfo`
+                getmininginfo() -> MiningInfo = mining::getmininginfo;
+            }
+            "Network" {
+                /// The connected peers.
+                /// Example: `cairn rpc getpeerinfo`
+                getpeerinfo() -> Vec<PeerInfo> = network::getpeerinfo;
+
+                /// The number of connected peers.
+                /// Example: `cairn rpc getconnectioncount`
+                getconnectioncount() -> u64 = network::getconnectioncount;
+
+                /// The state of the network: software, connections, the addresses where the node listens.
+                /// Example: `cairn rpc getnetworkinfo`
+                getnetworkinfo() -> NetworkInfo = network::getnetworkinfo;
+
+                /// Keeps a connection to a peer (add), ends that (remove), or tries to connect once (onetry). The
+                /// peer is named as --bootstrap takes it.
+                /// Example: `cairn rpc addnode /ip4/127.0.0.1/tcp/4000 add`
+                addnode(node: String, command: String) -> () = network::addnode;
+            }
+            "Control" {
+                /// All methods, or one with its parameters.
+                /// Example: `cairn rpc help getblock`
+                help(command: Option<String>) -> String = control::help;
+
+                /// Begins an orderly exit of the node.
+                /// Example: `cairn rpc stop`
+                stop() -> String = control::stop;
+
+                /// The seconds since the node was started.
+                /// Example: `cairn rpc uptime`
+                uptime() -> u64 = control::uptime;
+            }
+        }
+    };
+}
+
+pub(crate) use method_table;

@@ -1,0 +1,163 @@
+//! Transactions: found, sent, tested.
+
+use std::sync::Arc;
+
+use chain::{
+    amount::Amount,
+    block::Block,
+    encode::MAX_BLOCK_BYTES,
+    hash::{BlockHash, TxId},
+    transaction::Transaction,
+};
+
+use super::{
+    RawTransactions, Verbosity,
+    blockchain::{HeaderInContext, block_not_found, body_not_found},
+    parse_hex,
+};
+use crate::{
+    backend::{Backend, BlockStatus, TransactionPlace, View},
+    error::{RpcError, code},
+    types::*,
+};
+
+/// The fee per 1,000 bytes above which a transaction is refused unless `maxfeerate` says otherwise:
+/// 0.10 CRN, Bitcoin Core's `DEFAULT_MAX_RAW_TX_FEE_RATE`.
+pub const DEFAULT_MAX_FEE_RATE: Amount = Amount::from_pebbles(10_000_000);
+
+/// A transaction that was found, and where.
+struct Found {
+    body: Body,
+    block: Option<HeaderInContext>,
+}
+
+/// Keeps the block alive instead of copying a transaction out of it on the engine's time.
+enum Body {
+    Mempool(Arc<Transaction>),
+    InBlock { block: Arc<Block>, position: usize },
+}
+
+/// Why a transaction was not found in a block that was named.
+enum Missing {
+    Everywhere,
+    InThatBlock,
+}
+
+fn missing(missing: &Missing) -> RpcError {
+    RpcError::not_found(match missing {
+        Missing::Everywhere => {
+            "No such mempool or blockchain transaction; a transaction that is only on a side branch is found with blockhash"
+        }
+        Missing::InThatBlock => "No such transaction found in the provided block",
+    })
+}
+
+fn find(view: &dyn View, txid: &TxId, blockhash: Option<&BlockHash>) -> Result<Found, RpcError> {
+    if let Some(hash) = blockhash {
+        let context = HeaderInContext::find(view, hash).ok_or_else(block_not_found)?;
+        let block = view.block(hash)?.ok_or_else(body_not_found)?;
+        let position = if block.coinbase.txid() == *txid {
+            Some(0)
+        } else {
+            block
+                .transactions
+                .iter()
+                .position(|transaction| transaction.txid() == *txid)
+                .map(|index| index + 1)
+        };
+        let position = position.ok_or_else(|| missing(&Missing::InThatBlock))?;
+        return Ok(Found { body: Body::InBlock { block, position }, block: Some(context) });
+    }
+    match view.transaction(txid)?.ok_or_else(|| missing(&Missing::Everywhere))? {
+        TransactionPlace::Mempool(transaction) => Ok(Found { body: Body::Mempool(transaction), block: None }),
+        TransactionPlace::Block { block, id, position } => {
+            let context = HeaderInContext::find(view, &id.hash).ok_or_else(block_not_found)?;
+            Ok(Found { body: Body::InBlock { block, position }, block: Some(context) })
+        }
+    }
+}
+
+pub(super) async fn getrawtransaction<B: Backend>(
+    backend: &B,
+    txid: TxId,
+    verbosity: Option<Verbosity>,
+    blockhash: Option<BlockHash>,
+) -> Result<OneOf<String, TransactionInfo>, RpcError> {
+    let found = backend.read(move |view| find(view, &txid, blockhash.as_ref())).await??;
+    let chain = backend.chain();
+    let mut info = match &found.body {
+        Body::Mempool(transaction) => TransactionInfo::new(transaction, chain),
+        Body::InBlock { block, position: 0 } => TransactionInfo::of_coinbase(&block.coinbase, chain),
+        Body::InBlock { block, position } => {
+            let transaction = block.transactions.get(position - 1);
+            TransactionInfo::new(transaction.ok_or_else(|| missing(&Missing::Everywhere))?, chain)
+        }
+    };
+    if verbosity.unwrap_or(Verbosity(0)).0 == 0 {
+        return Ok(OneOf::Short(info.hex));
+    }
+    if let Some(context) = found.block {
+        let time = Some(context.entry.header.time);
+        let active = context.entry.status == BlockStatus::Active;
+        info.in_active_chain = blockhash.map(|_| active);
+        info.blockhash = Some(context.entry.id.hash);
+        // Unlike a block's, a transaction's count is 0 outside the active chain in Bitcoin Core.
+        info.confirmations = Some(context.confirmations().max(0));
+        (info.time, info.blocktime) = (time, time);
+    }
+    Ok(OneOf::Long(info))
+}
+
+fn decode(hexstring: &str) -> Result<Transaction, RpcError> {
+    let bytes = parse_hex(hexstring, "TX")?;
+    if bytes.len() as u64 > u64::from(MAX_BLOCK_BYTES) {
+        return Err(RpcError::new(code::DESERIALIZATION, "TX decode failed: larger than any block"));
+    }
+    Transaction::from_bytes(&bytes)
+        .map_err(|error| RpcError::new(code::DESERIALIZATION, format!("TX decode failed: {error}")))
+}
+
+/// The sender's limit: none for 0, as in Bitcoin Core.
+fn fee_limit(maxfeerate: Option<Coins>) -> Option<Amount> {
+    Some(maxfeerate.map_or(DEFAULT_MAX_FEE_RATE, |rate| rate.0)).filter(|rate| *rate != Amount::ZERO)
+}
+
+pub(super) async fn sendrawtransaction<B: Backend>(
+    backend: &B,
+    hexstring: String,
+    maxfeerate: Option<Coins>,
+) -> Result<TxId, RpcError> {
+    Ok(backend.submit_transaction(decode(&hexstring)?, fee_limit(maxfeerate)).await?)
+}
+
+pub(super) async fn testmempoolaccept<B: Backend>(
+    backend: &B,
+    rawtxs: RawTransactions,
+    maxfeerate: Option<Coins>,
+) -> Result<Vec<TestedTransaction>, RpcError> {
+    let transactions = rawtxs.0.iter().map(|raw| decode(raw)).collect::<Result<Vec<_>, _>>()?;
+    let ids: Vec<_> =
+        transactions.iter().map(|transaction| (transaction.txid(), transaction.witness_txid())).collect();
+    let verdicts = backend.test_transactions(transactions, fee_limit(maxfeerate)).await?;
+    let answers = ids.into_iter().zip(verdicts).map(|((txid, wtxid), verdict)| match verdict {
+        Ok(accepted) => TestedTransaction {
+            txid,
+            wtxid,
+            allowed: true,
+            vsize: Some(accepted.size),
+            fees: Some(Fees { base: Coins(accepted.fee) }),
+            reject_reason: None,
+            reject_details: None,
+        },
+        Err(rejection) => TestedTransaction {
+            txid,
+            wtxid,
+            allowed: false,
+            vsize: None,
+            fees: None,
+            reject_reason: Some(rejection.reason),
+            reject_details: Some(rejection.details),
+        },
+    });
+    Ok(answers.collect())
+}

@@ -1,0 +1,8 @@
+//! The server, its methods and its client, over a node of plain vectors.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod client;
+mod fake;
+mod http;
+mod methods;
+mod spec;
