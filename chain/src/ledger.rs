@@ -286,6 +286,12 @@ impl<S: Store> Ledger<S> {
                 return Err(error);
             }
         };
+        // The height is known already: a body that names another one need not wait to be connected (rule K1).
+        let (named, actual) = (checked.coinbase().height, self.tree.node(id).height());
+        if named != actual {
+            self.mark_invalid(id)?;
+            return Err(BlockError::CoinbaseHeight { named, actual }.into());
+        }
         self.store.add_body(&checked, self.next_order)?;
         self.tree.set_body(id, self.next_order);
         self.next_order = self.next_order.saturating_add(1);

@@ -160,8 +160,12 @@ impl Policy {
                     return Err(broken(PolicyError::TooManyNodes));
                 }
                 check_threshold(k, length).map_err(broken)?;
-                let of: io::Result<_> = (0..length).map(|_| Self::read(reader, below, nodes)).collect();
-                Self::Thresh { k, of: of? }
+                // At most 64 (checked above): no more memory than needed, however many policies there are.
+                let mut of = Vec::with_capacity(length);
+                for _ in 0..length {
+                    of.push(Self::read(reader, below, nodes)?);
+                }
+                Self::Thresh { k, of }
             }
             2 => Self::And(Box::new([Self::read(reader, below, nodes)?, Self::read(reader, below, nodes)?])),
             3 => Self::Or(Box::new([Self::read(reader, below, nodes)?, Self::read(reader, below, nodes)?])),
@@ -256,7 +260,7 @@ impl Satisfaction {
                 Self::Branch(branch, Box::new(Self::read(policy, reader, keys)?))
             }
             Policy::Thresh { k, of } => {
-                let mut chosen: Vec<(u8, Self)> = Vec::new();
+                let mut chosen: Vec<(u8, Self)> = Vec::with_capacity(usize::from(*k));
                 for _ in 0..*k {
                     let index = u8::deserialize_reader(reader)?;
                     let ascending = chosen.last().is_none_or(|(last, _)| *last < index);

@@ -2,8 +2,8 @@
 //!
 //! Everywhere, one by one or in batches, in the mempool or in a block, the rule is ZIP-215's, so that batch
 //! and single verification never disagree (rule S10, threat C23). A batch is verified with coefficients
-//! that come from a hash over all of its keys, signatures and messages: deterministic, and unknown to
-//! whoever made a signature. With a known seed forgeries can be made that a batch accepts.
+//! that are drawn from a hash over all of its keys, signatures and messages: unknown to whoever made a
+//! signature. With a known seed forgeries can be made that a batch accepts.
 
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 use ed25519_zebra::{Signature, VerificationKeyBytes, batch};

@@ -289,11 +289,16 @@ impl Tree {
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
             let node = self.node_mut(id);
-            if !node.invalid {
-                node.invalid = true;
-                marked.push(id);
+            // What stands on an invalid block was marked with it, or when it came.
+            if node.invalid {
+                continue;
             }
+            node.invalid = true;
+            marked.push(id);
             pending.extend(&self.nodes[id.index()].children);
+        }
+        if marked.is_empty() {
+            return marked;
         }
         self.candidates.retain(|(_, _, Reverse(id))| !self.nodes[id.index()].invalid);
         if self.node(self.best_header).invalid {

@@ -67,11 +67,12 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// A user and a password. A user holds no colon (RFC 7617): `None` if it does.
+    /// A user and a password. A user holds no colon (RFC 7617), and neither is empty: `None` otherwise.
     #[must_use]
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Option<Self> {
         let (user, password) = (user.into(), password.into());
-        (!user.contains(':')).then_some(Self { user, password })
+        let sound = !user.is_empty() && !user.contains(':') && !password.is_empty();
+        sound.then_some(Self { user, password })
     }
 
     /// Reads a cookie file.

@@ -1,6 +1,7 @@
 //! Rules L1 and L2: which chain is followed, and how one changes over.
 
 use chain::{
+    amount::Amount,
     block::Block,
     height::Height,
     ledger::{BlockId, Ledger, Update},
@@ -92,7 +93,9 @@ fn l1_a_branch_that_turns_out_invalid_never_displaces_its_equal() {
     let ours = branch(&mut world, root, 2);
     let theirs = branch(&mut world, root, 2);
     let mut bad = world.draft_on(theirs[1].hash(), Vec::new());
-    bad.coinbase.height = Height::new(9);
+    // A fault that is found only when the block is connected.
+    let claim = &mut bad.coinbase.outputs[0].amount;
+    *claim = Amount::from_pebbles(claim.pebbles() + 1);
     seal(&mut bad);
     for block in ours.iter().chain(&theirs) {
         world.accept(block);
