@@ -1,0 +1,128 @@
+//! The commands of `cairn`, each in a file of its own.
+//!
+//! Answers go to stdout through [`answer`] and nothing else does; everything that is said goes to stderr.
+
+mod chain;
+mod completions;
+mod connect;
+mod devnet;
+mod mine;
+mod node;
+mod progress;
+mod rpc;
+mod wallet;
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use ::rpc::{client::ClientError, error::RpcError};
+use anyhow::Context;
+
+use crate::cli::Command;
+
+/// Does what was asked.
+///
+/// # Errors
+/// What to print to stderr, see [`exit_code`].
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Node(args) => node::run(&args),
+        Command::Wallet(args) => wallet::run(&args),
+        Command::Mine(args) => mine::run(&args),
+        Command::Devnet(args) => devnet::run(args),
+        Command::Rpc(args) => rpc::run(&args),
+        Command::Chain(args) => chain::run(&args),
+        Command::Completions { shell } => completions::run(shell),
+    }
+}
+
+/// Zero only for success; else says on stderr what went wrong, with its causes.
+#[must_use]
+pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    if error.downcast_ref::<AnswerError>().is_some() && error.chain().any(broken_pipe) {
+        // Whoever read our answer has seen enough, as `head` does.
+        return ExitCode::SUCCESS;
+    }
+    match error.downcast_ref::<RpcRefusal>() {
+        Some(RpcRefusal(error)) => {
+            say(&format!("error code: {}\nerror message:\n{}", error.code, error.message));
+        }
+        None => say(&format!("error: {}", causes(&error))),
+    }
+    ExitCode::FAILURE
+}
+
+/// A node's refusal as `bitcoin-cli` shows it.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct RpcRefusal(RpcError);
+
+/// The answer could not be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer could not be written to stdout")]
+struct AnswerError(#[source] io::Error);
+
+/// The error and its causes in one line. A cause that the text before it repeats is left out.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Why a node did not answer, with what to start.
+fn explain(error: ClientError) -> anyhow::Error {
+    match error {
+        ClientError::Unreachable { .. } | ClientError::Cookie(_) => anyhow::anyhow!(
+            "{error} Start one with `cairn node` or `cairn devnet`, or name another one with --node or --datadir."
+        ),
+        error => error.into(),
+    }
+}
+
+/// Prints the answer, or a part of it, and the end of the line, to stdout.
+///
+/// # Errors
+/// When stdout takes nothing more.
+fn answer(text: impl Display) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(AnswerError).map_err(Into::into)
+}
+
+/// Prints an answer as indented JSON.
+///
+/// # Errors
+/// When stdout takes nothing more.
+fn answer_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    answer(serde_json::to_string_pretty(value).context("the answer cannot be written as JSON")?)
+}
+
+/// Says something on stderr. That stderr takes nothing is nothing that could be told.
+fn say(text: &str) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("it failed: {0}")]
+        struct Outer(#[source] io::Error);
+        let error = anyhow::Error::new(Outer(io::Error::other("no room"))).context("writing");
+        assert_eq!(causes(&error), "writing: it failed: no room");
+    }
+}

@@ -1,0 +1,121 @@
+//! `cairn node`: a full node until it is told to end.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::oneshot;
+
+use crate::{
+    cli::NodeArgs,
+    config::{Settings, default_datadir},
+    live::{self, NodeConfig},
+    shutdown, telemetry,
+};
+
+/// Threads of the runtime that serves network and RPC. A laptop runs four nodes; what takes long, the engine,
+/// the miner and the checking of signatures, has threads of its own.
+const RUNTIME_THREADS: usize = 2;
+
+/// How long what cannot be interrupted may hold up the end of the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Runs a node.
+///
+/// # Errors
+/// What could not start, or what failed.
+pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
+    let config = configuration(args)?;
+    telemetry::start("info");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()
+        .context("the system gives no threads; end other programs")?;
+    let exit_with_stdin = args.exit_with_stdin;
+    let stop = async move {
+        let signalled = async {
+            if let Err(error) = shutdown::signalled().await {
+                tracing::warn!(%error, "signals cannot be heard: end the node with `cairn rpc stop`");
+                std::future::pending::<()>().await;
+            }
+        };
+        let stdin_closed = async {
+            if exit_with_stdin { shutdown::stdin_closed().await } else { std::future::pending().await }
+        };
+        tokio::select! {
+            () = signalled => {}
+            () = stdin_closed => {}
+        }
+    };
+    let outcome = runtime.block_on(async move {
+        let (started, up) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Ok(live::Started { p2p, .. }) = up.await {
+                tracing::info!(addresses = ?p2p, "other nodes join with --bootstrap and one of these");
+            }
+        });
+        live::run(config, stop, started).await
+    });
+    // Work that cannot be interrupted, such as a search that somebody asked for, is left behind.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    Ok(outcome?)
+}
+
+/// Flags and environment over the configuration file over defaults.
+fn configuration(args: &NodeArgs) -> anyhow::Result<NodeConfig> {
+    let flags = args.settings();
+    let (settings, datadir) = match &args.config {
+        Some(file) => {
+            let settings = flags.over(Settings::read(file)?);
+            let datadir = match &args.datadir {
+                Some(datadir) => datadir.clone(),
+                None => default_datadir(&settings.chain_spec()?.chain.params().name)?,
+            };
+            (settings, datadir)
+        }
+        None => {
+            let datadir = match &args.datadir {
+                Some(datadir) => datadir.clone(),
+                None => default_datadir(&flags.chain_spec()?.chain.params().name)?,
+            };
+            let file = Settings::of_datadir(&datadir)?;
+            (flags.over(file), datadir)
+        }
+    };
+    Ok(settings.complete(datadir)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::CONFIG_FILE;
+
+    #[test]
+    fn flags_win_over_the_file_in_the_data_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = "chain = \"dev\"\nrpc_listen = \"127.0.0.1:5001\"\nclock_offset_secs = 3\n";
+        fs::write(folder.path().join(CONFIG_FILE), text).expect("a file");
+        let args =
+            NodeArgs { datadir: Some(folder.path().into()), clock_offset: Some(-9), ..NodeArgs::default() };
+        let config = configuration(&args).expect("complete");
+        assert_eq!(config.chain.params().name, "dev");
+        assert_eq!(config.rpc_listen.port(), 5_001);
+        assert_eq!(config.clock_offset_secs, -9);
+        assert_eq!(config.datadir, folder.path());
+    }
+
+    #[test]
+    fn a_named_file_takes_the_place_of_the_one_in_the_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let named = folder.path().join("other.toml");
+        fs::write(folder.path().join(CONFIG_FILE), "chain = \"nonsense\"\n").expect("a file");
+        fs::write(&named, "chain = \"dev\"\n").expect("a file");
+        let args =
+            NodeArgs { datadir: Some(folder.path().into()), config: Some(named), ..NodeArgs::default() };
+        assert_eq!(configuration(&args).expect("complete").chain.params().name, "dev");
+        let missing = NodeArgs { config: Some(folder.path().join("none.toml")), ..NodeArgs::default() };
+        assert!(configuration(&missing).expect_err("missing").to_string().contains("none.toml"));
+    }
+}

@@ -1,0 +1,261 @@
+//! What a node is told: defaults, below `cairn.toml`, below `CAIRN_*` in the environment, below flags.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use chain::address::{Address, AddressError};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    chain_file::{ChainFileError, ChainSpec},
+    live::{NodeConfig, mining::MiningConfig},
+};
+
+/// The name of the configuration file in a data folder.
+pub const CONFIG_FILE: &str = "cairn.toml";
+/// The most bytes of a configuration file.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// One layer of settings: a file, or flags and environment. What is absent is left to the layer below.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// `main`, `test`, `dev`, or the path of a chain file.
+    pub chain: Option<String>,
+    /// Multiaddresses to listen on for peers.
+    pub listen: Option<Vec<String>>,
+    /// Where the RPC server listens.
+    pub rpc_listen: Option<SocketAddr>,
+    /// Whether other machines may reach the RPC server.
+    pub rpc_allow_public: Option<bool>,
+    /// A user for the RPC, beside the cookie.
+    pub rpc_user: Option<String>,
+    /// The user's password.
+    pub rpc_password: Option<String>,
+    /// Multiaddresses of peers to stay connected to.
+    pub bootstrap: Option<Vec<String>>,
+    /// The address that mined blocks pay; without one the node does not mine.
+    pub mine: Option<String>,
+    /// Threads that mine.
+    pub mining_threads: Option<NonZeroUsize>,
+    /// Hashes a second, at the most.
+    pub throttle_hashes_per_sec: Option<u64>,
+    /// What to add to the system's time, in seconds.
+    pub clock_offset_secs: Option<i64>,
+}
+
+/// Why settings make no configuration.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// The file is not a configuration.
+    #[error("{path} is not understood: {error}")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        error: String,
+    },
+    /// The chain cannot be loaded.
+    #[error(transparent)]
+    Chain(#[from] ChainFileError),
+    /// The mining address is not one of this chain.
+    #[error("the mining address {address:?}: {error}")]
+    MiningAddress {
+        /// The address as given.
+        address: String,
+        /// Why.
+        error: AddressError,
+    },
+    /// Half an account.
+    #[error("rpc_user and rpc_password go together: give both or none")]
+    HalfAccount,
+    /// There is no home folder to put data into.
+    #[error("no home folder is known: give --datadir")]
+    NoHome,
+}
+
+impl Settings {
+    /// Reads a configuration file; a relative chain file in it is relative to its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let io = |error| ConfigError::Io { path: path.into(), error };
+        let malformed = |error: String| ConfigError::Malformed { path: path.into(), error };
+        if fs::metadata(path).map_err(io)?.len() > MAX_FILE_BYTES {
+            return Err(malformed(format!("it has more than {MAX_FILE_BYTES} bytes")));
+        }
+        let text = fs::read_to_string(path).map_err(io)?;
+        let mut settings: Self = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        if let (Some(chain), Some(folder)) = (&settings.chain, path.parent())
+            && folder.join(chain).is_file()
+        {
+            settings.chain = Some(folder.join(chain).display().to_string());
+        }
+        Ok(settings)
+    }
+
+    /// Reads the configuration file of a data folder, if there is one.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn of_datadir(datadir: &Path) -> Result<Self, ConfigError> {
+        let path = datadir.join(CONFIG_FILE);
+        if path.is_file() { Self::read(&path) } else { Ok(Self::default()) }
+    }
+
+    /// These settings over those of `below`.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            chain: self.chain.or(below.chain),
+            listen: self.listen.or(below.listen),
+            rpc_listen: self.rpc_listen.or(below.rpc_listen),
+            rpc_allow_public: self.rpc_allow_public.or(below.rpc_allow_public),
+            rpc_user: self.rpc_user.or(below.rpc_user),
+            rpc_password: self.rpc_password.or(below.rpc_password),
+            bootstrap: self.bootstrap.or(below.bootstrap),
+            mine: self.mine.or(below.mine),
+            mining_threads: self.mining_threads.or(below.mining_threads),
+            throttle_hashes_per_sec: self.throttle_hashes_per_sec.or(below.throttle_hashes_per_sec),
+            clock_offset_secs: self.clock_offset_secs.or(below.clock_offset_secs),
+        }
+    }
+
+    /// The chain of these settings; `main` where none is named.
+    ///
+    /// # Errors
+    /// [`ChainFileError`].
+    pub fn chain_spec(&self) -> Result<ChainSpec, ChainFileError> {
+        ChainSpec::load(self.chain.as_deref().unwrap_or("main"))
+    }
+
+    /// The complete configuration of a node on `datadir`.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn complete(self, datadir: PathBuf) -> Result<NodeConfig, ConfigError> {
+        let ChainSpec { chain, lab } = self.chain_spec()?;
+        let ports = default_ports(&chain.params().name);
+        let rpc_account = match (self.rpc_user, self.rpc_password) {
+            (Some(user), Some(password)) => Some((user, password)),
+            (None, None) => None,
+            _ => return Err(ConfigError::HalfAccount),
+        };
+        let mining = match self.mine {
+            None => None,
+            Some(text) => {
+                let address = Address::decode(&chain.params().prefix, &text)
+                    .map_err(|error| ConfigError::MiningAddress { address: text, error })?;
+                Some(MiningConfig {
+                    address,
+                    threads: self.mining_threads,
+                    throttle_hashes_per_sec: self.throttle_hashes_per_sec,
+                })
+            }
+        };
+        Ok(NodeConfig {
+            lab,
+            datadir,
+            listen: self.listen.unwrap_or_else(|| vec![format!("/ip4/0.0.0.0/tcp/{}", ports.p2p)]),
+            bootstrap: self.bootstrap.unwrap_or_default(),
+            rpc_listen: self.rpc_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.rpc))),
+            rpc_allow_public: self.rpc_allow_public.unwrap_or(false),
+            rpc_account,
+            mining,
+            clock_offset_secs: self.clock_offset_secs.unwrap_or(0),
+            chain,
+        })
+    }
+}
+
+/// The ports of a chain where none are configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// For peers.
+    pub p2p: u16,
+    /// For the RPC.
+    pub rpc: u16,
+}
+
+/// The default ports of the chain with this name; a chain of one's own has those of `dev`.
+#[must_use]
+pub fn default_ports(chain_name: &str) -> Ports {
+    match chain_name {
+        "main" => Ports { p2p: 8_444, rpc: 8_445 },
+        "test" => Ports { p2p: 18_444, rpc: 18_445 },
+        _ => Ports { p2p: 28_444, rpc: 28_445 },
+    }
+}
+
+/// Where a chain's data lies unless told otherwise: `~/.cairn/NAME`.
+///
+/// # Errors
+/// [`ConfigError::NoHome`].
+pub fn default_datadir(chain_name: &str) -> Result<PathBuf, ConfigError> {
+    std::env::home_dir()
+        .filter(|home| !home.as_os_str().is_empty())
+        .map(|home| home.join(".cairn").join(chain_name))
+        .ok_or(ConfigError::NoHome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d03_unknown_keys_and_wrong_types_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(CONFIG_FILE);
+        for (text, accepted) in [
+            ("", true),
+            ("chain = \"dev\"\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n", true),
+            ("chian = \"dev\"", false),
+            ("listen = \"/ip4/127.0.0.1/tcp/0\"", false),
+            ("rpc_listen = \"localhost\"", false),
+            ("mining_threads = 0", false),
+            ("throttle_hashes_per_sec = -1", false),
+            ("[node]\nchain = \"dev\"", false),
+        ] {
+            fs::write(&path, text).expect("writable");
+            assert_eq!(Settings::read(&path).is_ok(), accepted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn upper_layers_win() {
+        let file = Settings { chain: Some("dev".into()), clock_offset_secs: Some(5), ..Settings::default() };
+        let flags = Settings { chain: Some("test".into()), ..Settings::default() };
+        let both = flags.over(file);
+        assert_eq!(both.chain.as_deref(), Some("test"));
+        assert_eq!(both.clock_offset_secs, Some(5));
+        let config = both.complete(PathBuf::from("/nowhere")).expect("complete");
+        assert_eq!(config.rpc_listen.to_string(), "127.0.0.1:18445");
+        assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/18444"]);
+    }
+
+    #[test]
+    fn wrong_settings_are_explained() {
+        let wrong = |settings: Settings| settings.complete(PathBuf::new()).expect_err("wrong").to_string();
+        let half =
+            wrong(Settings { chain: Some("dev".into()), rpc_user: Some("u".into()), ..Settings::default() });
+        assert!(half.contains("go together"), "{half}");
+        let mine =
+            Settings { chain: Some("dev".into()), mine: Some("crn1abc".into()), ..Settings::default() };
+        let mine = wrong(mine);
+        assert!(mine.contains("mining address"), "{mine}");
+    }
+}

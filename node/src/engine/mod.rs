@@ -1,0 +1,344 @@
+//! The engine: what a node does, without sockets, clocks, threads or chance.
+//!
+//! One ledger, one mempool, and the conversation with peers. An event and the time go in, actions come out:
+//! `on(event, now) -> actions`. The same engine runs live (`live/`) and on a simulator's clock, and the same
+//! events give the same actions. A storage failure is the only error, and it must stop the node (threat C06).
+
+mod conversation;
+mod download;
+pub mod mempool;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chain::{
+    block::Block,
+    check::CheckedTransaction,
+    error::SubmitError,
+    hash::TxId,
+    ledger::{Ledger, Update},
+    store::{Store, StoreError},
+    time::Time,
+    transaction::Transaction,
+};
+
+use self::{
+    conversation::PeerState,
+    download::Window,
+    mempool::{AcceptError, MAX_MEMPOOL_BYTES, Mempool},
+};
+use crate::p2p::{FromNet, Peer, RequestId, ToNet, wire::Verdict};
+
+/// Blocks whose time has not come that are kept to be tried again (rule C2).
+const MAX_EARLY_BLOCKS: usize = 16;
+/// How far beyond the latest time a block's may lie that is kept until then, in seconds.
+const MAX_EARLY_SECS: u32 = 600;
+/// Transactions that are announced again at once, at the most.
+const MAX_REANNOUNCED: usize = 200;
+/// How often what waits is announced again: gossip forgets what it has seen after a minute.
+const REANNOUNCE_INTERVAL_MS: u64 = 65_000;
+/// How long a transaction must have waited to be announced again.
+const REANNOUNCE_AGE_SECS: u32 = 60;
+
+/// The time, as the engine is told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock, for rules alone.
+    pub wall: Time,
+    /// Milliseconds on a clock that never goes back, for everything that waits (threat S11).
+    pub monotonic_ms: u64,
+}
+
+/// What happens to an engine.
+#[derive(Debug)]
+pub enum Event {
+    /// The network speaks.
+    Net(FromNet),
+    /// Time passes; to be told about once a second.
+    Tick,
+}
+
+/// What an engine wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// To be done by the network.
+    Net(ToNet),
+    /// To be told to whoever follows the chain.
+    Update(Arc<Update>),
+}
+
+/// A node's engine.
+#[derive(Debug)]
+pub struct Engine<S> {
+    ledger: Ledger<S>,
+    mempool: Mempool,
+    peers: BTreeMap<Peer, PeerState>,
+    window: Window,
+    early: Vec<Arc<Block>>,
+    last_block: Option<Arc<Block>>,
+    next_request: u64,
+    agent: String,
+    actions: Vec<Action>,
+    storage_failed: Option<String>,
+    reannounced_ms: u64,
+}
+
+impl<S: Store> Engine<S> {
+    /// An engine over a ledger; `agent` is how it introduces itself to peers.
+    #[must_use]
+    pub fn new(ledger: Ledger<S>, agent: String) -> Self {
+        Self {
+            ledger,
+            mempool: Mempool::new(MAX_MEMPOOL_BYTES),
+            peers: BTreeMap::new(),
+            window: Window::default(),
+            early: Vec::new(),
+            last_block: None,
+            next_request: 0,
+            agent,
+            actions: Vec::new(),
+            storage_failed: None,
+            reannounced_ms: 0,
+        }
+    }
+
+    /// The ledger, to read from.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger<S> {
+        &self.ledger
+    }
+
+    /// The mempool, to read from.
+    #[must_use]
+    pub const fn mempool(&self) -> &Mempool {
+        &self.mempool
+    }
+
+    /// Whether blocks are known to exist that are not here yet.
+    #[must_use]
+    pub fn is_catching_up(&self) -> bool {
+        let tree = self.ledger.tree();
+        tree.node(tree.best_header()).work() > self.ledger.tip().work
+    }
+
+    /// Takes in one event and returns what is to be done about it, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the node must stop.
+    pub fn on(&mut self, event: Event, now: Now) -> Result<Vec<Action>, StoreError> {
+        match event {
+            Event::Net(FromNet::Connected { peer, address, outbound, .. }) => {
+                tracing::info!(%peer, %address, outbound, "peer connected");
+                self.greet(peer, now);
+            }
+            Event::Net(FromNet::Disconnected { peer }) => {
+                tracing::info!(%peer, "peer disconnected");
+                self.peers.remove(&peer);
+                self.window.forget_peer(peer);
+                self.fetch(now);
+            }
+            Event::Net(FromNet::Request { peer, reply, request }) => {
+                self.answer(peer, reply, request, now)?;
+            }
+            Event::Net(FromNet::Response { peer, id, result }) => {
+                self.on_response(peer, id, result, now)?;
+            }
+            Event::Net(FromNet::Transaction { peer, gossip, transaction }) => {
+                let verdict = self.judge_gossip(peer, *transaction, now)?;
+                self.send(ToNet::Verdict { gossip, verdict });
+            }
+            Event::Net(FromNet::Listening { address }) => tracing::info!(%address, "listening"),
+            Event::Tick => self.on_tick(now)?,
+        }
+        Ok(self.drain())
+    }
+
+    /// Whether the store failed under a call whose own error went to somebody else: then the node must stop,
+    /// whatever that somebody makes of it (threat C06).
+    ///
+    /// # Errors
+    /// [`StoreError`], in the words of the first failure.
+    pub fn check_storage(&self) -> Result<(), StoreError> {
+        self.storage_failed.as_ref().map_or(Ok(()), |why| Err(StoreError::new(why.clone())))
+    }
+
+    fn note_storage(&mut self, error: &StoreError) {
+        self.storage_failed.get_or_insert_with(|| error.to_string());
+    }
+
+    /// What is to be done since the last call.
+    pub fn drain(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    fn send(&mut self, message: ToNet) {
+        self.actions.push(Action::Net(message));
+    }
+
+    fn next_request_id(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+
+    /// Takes a block that was mined here or submitted by a user, and announces it.
+    ///
+    /// # Errors
+    /// Why it was not taken. [`SubmitError::Storage`] must stop the node.
+    pub fn submit_block(&mut self, block: Block, now: Now) -> Result<Update, SubmitError> {
+        let outcome = self.take_and_announce(Arc::new(block), now);
+        if let Err(SubmitError::Storage(error)) = &outcome {
+            self.note_storage(error);
+        }
+        outcome
+    }
+
+    /// Takes a transaction from a user, and announces it.
+    ///
+    /// # Errors
+    /// Why it was not taken. [`AcceptError::Storage`] must stop the node.
+    pub fn submit_transaction(&mut self, transaction: Transaction, now: Now) -> Result<TxId, AcceptError> {
+        let outcome = self.mempool.accept(transaction, &self.ledger, now.wall);
+        if let Err(AcceptError::Storage(error)) = &outcome {
+            self.note_storage(error);
+        }
+        let txid = outcome?;
+        self.publish_waiting(&txid);
+        Ok(txid)
+    }
+
+    /// Announces a transaction of the mempool once more; whether it is there.
+    pub fn publish_waiting(&mut self, txid: &TxId) -> bool {
+        let Some(checked) = self.mempool.get(txid).map(|entry| entry.transaction().clone()) else {
+            return false;
+        };
+        self.publish(&checked);
+        true
+    }
+
+    fn publish(&mut self, checked: &CheckedTransaction) {
+        self.send(ToNet::Publish(Arc::new(checked.transaction().clone())));
+    }
+
+    fn judge_gossip(
+        &mut self,
+        peer: Peer,
+        transaction: Transaction,
+        now: Now,
+    ) -> Result<Verdict, StoreError> {
+        match self.mempool.accept(transaction, &self.ledger, now.wall) {
+            Ok(txid) => {
+                tracing::debug!(%peer, %txid, "transaction accepted");
+                Ok(Verdict::Accept)
+            }
+            Err(AcceptError::Storage(error)) => Err(error),
+            Err(AcceptError::Invalid(error)) => {
+                tracing::warn!(%peer, %error, "invalid transaction");
+                Ok(Verdict::Reject)
+            }
+            // On another tip than ours it may well be valid: nobody's fault.
+            Err(error) => {
+                tracing::debug!(%peer, %error, "transaction not taken");
+                Ok(Verdict::Ignore)
+            }
+        }
+    }
+
+    fn take_and_announce(&mut self, block: Arc<Block>, now: Now) -> Result<Update, SubmitError> {
+        let update = self.take_block(block, now)?;
+        if update.moved_tip() {
+            self.announce_tip(None, now)?;
+        }
+        Ok(update)
+    }
+
+    /// Gives a block to the ledger and sees to all that follows from it but its announcement.
+    fn take_block(&mut self, block: Arc<Block>, now: Now) -> Result<Update, SubmitError> {
+        let hash = block.hash();
+        self.window.arrived(&hash);
+        let outcome = self.ledger.submit(Block::clone(&block), now.wall);
+        if let Err(SubmitError::TooEarly { .. }) = &outcome
+            && block.header.time <= self.latest_time(now).saturating_add_secs(MAX_EARLY_SECS)
+            && self.early.iter().all(|early| early.hash() != hash)
+        {
+            // The oldest makes room: what is lost here is asked for again at the next status.
+            if self.early.len() == MAX_EARLY_BLOCKS {
+                self.early.remove(0);
+            }
+            self.early.push(block.clone());
+        }
+        let update = outcome?;
+        self.last_block = Some(block);
+        for (id, error) in &update.refused {
+            tracing::warn!(hash = %id.hash, height = %id.height, %error, "block refused");
+        }
+        if update.moved_tip() {
+            self.follow(&update, now)?;
+        }
+        Ok(update)
+    }
+
+    fn follow(&mut self, update: &Update, now: Now) -> Result<(), StoreError> {
+        let tip = self.ledger.tip();
+        if update.reverted.is_empty() {
+            tracing::info!(height = %tip.id.height, hash = %tip.id.hash, "new tip");
+        } else {
+            let depth = update.reverted.len();
+            tracing::warn!(height = %tip.id.height, hash = %tip.id.hash, depth, "reorganisation");
+        }
+        let returned = self.mempool.follow(update, &self.ledger, now.wall)?;
+        for checked in returned.iter().take(MAX_REANNOUNCED) {
+            self.publish(checked);
+        }
+        self.actions.push(Action::Update(Arc::new(update.clone())));
+        Ok(())
+    }
+
+    /// Pushes the tip to all peers that are not known to have it.
+    fn announce_tip(&mut self, except: Option<Peer>, now: Now) -> Result<(), StoreError> {
+        let tip = self.ledger.tip();
+        let cached = self.last_block.clone().filter(|block| block.hash() == tip.id.hash);
+        let block = match cached {
+            Some(block) => block,
+            None => match self.ledger.block(&tip.id.hash)? {
+                Some(block) => Arc::new(block),
+                None => return Ok(()),
+            },
+        };
+        self.push_to_peers(&block, except, now);
+        Ok(())
+    }
+
+    /// The latest time that a header may have now (rule C2).
+    fn latest_time(&self, now: Now) -> Time {
+        now.wall.saturating_add_secs(self.ledger.chain().params().max_future_secs())
+    }
+
+    /// Announces again what pays best and still waits: whoever has it passes over it, and whoever restarted or
+    /// was cut off when it was announced hears of it.
+    fn reannounce(&mut self, now: Now) {
+        if now.monotonic_ms.saturating_sub(self.reannounced_ms) < REANNOUNCE_INTERVAL_MS {
+            return;
+        }
+        self.reannounced_ms = now.monotonic_ms;
+        let latest = now.wall.secs().saturating_sub(REANNOUNCE_AGE_SECS);
+        for checked in self.mempool.best_before(Time::from_secs(latest), MAX_REANNOUNCED) {
+            self.publish(&checked);
+        }
+    }
+
+    fn retry_early(&mut self, now: Now) -> Result<(), StoreError> {
+        let latest = self.latest_time(now);
+        let (ready, early) =
+            std::mem::take(&mut self.early).into_iter().partition(|block| block.header.time <= latest);
+        self.early = early;
+        for block in ready {
+            match self.take_and_announce(block, now) {
+                Ok(_) => {}
+                Err(SubmitError::Storage(error)) => return Err(error),
+                Err(error) => tracing::debug!(%error, "a block that came early is not taken"),
+            }
+        }
+        Ok(())
+    }
+}

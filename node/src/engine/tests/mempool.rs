@@ -1,0 +1,161 @@
+//! The mempool's promises: every conflict is named, parents come first, the worst goes first, and a
+//! reorganisation loses nothing that is still valid.
+
+use chain::{
+    amount::{Amount, COIN},
+    check::CheckedBlock,
+    transaction::{OutPoint, Output, Transaction},
+};
+use proptest::prelude::*;
+
+use super::network::{Network, address, key, reward, spend};
+use crate::engine::mempool::{AcceptError, MAX_ANCESTORS, Mempool};
+
+/// A network of one node, with `count` mature coins of `key(1)`.
+fn funded(count: usize) -> (Network, Vec<(OutPoint, Amount)>) {
+    let mut network = Network::new(1);
+    let coins = (0..count).map(|_| reward(&network.mine(0, &key(1)))).collect();
+    network.mine(0, &key(9));
+    (network, coins)
+}
+
+fn pay_all(network: &Network, coin: (OutPoint, Amount), fee: u64) -> Transaction {
+    let left = Amount::from_pebbles(coin.1.pebbles() - fee);
+    spend(&network.chain, &key(1), &[coin], vec![Output::pay(address(&key(1)), left)])
+}
+
+#[test]
+fn a_conflict_is_refused_with_the_name_of_the_first() {
+    let (mut network, coins) = funded(1);
+    let first = pay_all(&network, coins[0], 1_000);
+    let second = pay_all(&network, coins[0], 50_000);
+    let txid = network.send(0, first.clone()).expect("valid");
+    let refusal = network.send(0, second).expect_err("the coin is taken");
+    assert!(refusal.contains(&txid.to_string()) && refusal.contains("only once"), "{refusal}");
+    let again = network.send(0, first).expect_err("already there");
+    assert!(again.contains("already"), "{again}");
+    let block = network.mine(0, &key(2));
+    assert_eq!(block.transactions.len(), 1);
+    assert!(network.engines[0].mempool().is_empty());
+}
+
+#[test]
+fn a_fee_below_the_floor_is_refused_with_what_is_needed() {
+    let (mut network, coins) = funded(1);
+    let size = u64::from(u32::try_from(pay_all(&network, coins[0], 1).to_bytes().len()).expect("small"));
+    let refusal = network.send(0, pay_all(&network, coins[0], size - 1)).expect_err("too little");
+    assert!(refusal.contains(&Amount::from_pebbles(size).to_string()), "{refusal}");
+    network.send(0, pay_all(&network, coins[0], size)).expect("just enough");
+}
+
+#[test]
+fn m05_chains_of_payments_are_bounded() {
+    let (mut network, coins) = funded(1);
+    let mut coin = coins[0];
+    for _ in 0..=MAX_ANCESTORS {
+        let transaction = pay_all(&network, coin, 1_000);
+        coin = (OutPoint { txid: transaction.txid(), index: 0 }, transaction.outputs[0].amount);
+        network.send(0, transaction).expect("within the limit");
+    }
+    let refusal = network.send(0, pay_all(&network, coin, 1_000)).expect_err("one too many");
+    assert!(refusal.contains("wait for a block"), "{refusal}");
+    network.mine(0, &key(2));
+    network.send(0, pay_all(&network, coin, 1_000)).expect("the others are mined");
+}
+
+#[test]
+fn m01_a_full_mempool_drops_the_worst_and_refuses_worse() {
+    let (mut network, coins) = funded(5);
+    let transactions: Vec<Transaction> = coins
+        .iter()
+        .zip([5_000, 2_000, 9_000, 1_000, 3_000])
+        .map(|(coin, fee)| pay_all(&network, *coin, fee))
+        .collect();
+    let size = u64::try_from(transactions[0].to_bytes().len()).expect("small");
+    let mut mempool = Mempool::new(3 * size);
+    let now = network.now.wall;
+    let ledger = network.engines[0].ledger();
+    for transaction in &transactions[..3] {
+        mempool.accept(transaction.clone(), ledger, now).expect("there is room");
+    }
+    let worse = mempool.accept(transactions[3].clone(), ledger, now);
+    assert!(matches!(worse, Err(AcceptError::Full)), "{worse:?}");
+    assert_eq!(mempool.len(), 3);
+    mempool.accept(transactions[4].clone(), ledger, now).expect("better than the worst");
+    assert!(mempool.get(&transactions[1].txid()).is_none(), "the worst is gone");
+    assert_eq!((mempool.len(), mempool.bytes()), (3, 3 * size));
+    // A child's fee is no reason to evict the parent that it stands on.
+    let parent = &transactions[4];
+    let coin = (OutPoint { txid: parent.txid(), index: 0 }, parent.outputs[0].amount);
+    let child = pay_all(&network, coin, 90_000);
+    let refused = mempool.accept(child, network.engines[0].ledger(), now);
+    assert!(matches!(refused, Err(AcceptError::Full)), "{refused:?}");
+    network.pass(1);
+}
+
+#[test]
+fn c17_a_reorganisation_drops_what_spends_an_undone_coinbase() {
+    let mut network = Network::new(2);
+    let block = network.mine(0, &key(1));
+    network.mine(0, &key(1));
+    let transaction = pay_all(&network, reward(&block), 1_000);
+    network.send(0, transaction.clone()).expect("mature");
+    for _ in 0..3 {
+        network.mine(1, &key(2));
+    }
+    network.connect(0, 1);
+    assert_eq!(network.tip(0), network.tip(1));
+    assert!(network.engines[0].mempool().is_empty(), "its coin never existed on this chain");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// C25 and M07: whatever was sent, parents come before children, no coin is spent twice, and the block
+    /// made of it is valid and empties the mempool; after undoing it by a longer branch all is back.
+    #[test]
+    fn c25_what_waits_makes_a_valid_block_and_returns_after_a_reorganisation(
+        steps in prop::collection::vec((any::<prop::sample::Index>(), 1_000u64..100_000, 1usize..3), 1..30)
+    ) {
+        let mut network = Network::new(2);
+        let mut coins: Vec<_> = (0..4).map(|_| reward(&network.mine(0, &key(1)))).collect();
+        network.mine(0, &key(9));
+        network.connect(0, 1);
+        network.cut(0, 1);
+        let mut sent = 0;
+        for (pick, fee, ways) in steps {
+            let coin = coins.swap_remove(pick.index(coins.len()));
+            let share = (coin.1.pebbles() - fee) / ways as u64;
+            let outputs: Vec<Output> =
+                (0..ways).map(|_| Output::pay(address(&key(1)), Amount::from_pebbles(share))).collect();
+            let transaction = spend(&network.chain, &key(1), &[coin], outputs.clone());
+            let txid = transaction.txid();
+            match network.send(0, transaction) {
+                Ok(_) => {
+                    sent += 1;
+                    let made = (0..).zip(&outputs).map(|(index, output)| (OutPoint { txid, index }, output.amount));
+                    coins.extend(made);
+                }
+                Err(refusal) => {
+                    prop_assert!(refusal.contains("wait for a block"), "{}", refusal);
+                    coins.push(coin);
+                }
+            }
+        }
+        prop_assert!(coins.iter().all(|(_, amount)| amount.pebbles() > COIN / 1_000));
+        prop_assert_eq!(network.engines[0].mempool().len(), sent);
+        let block = network.mined(0, &key(3));
+        prop_assert_eq!(block.transactions.len(), sent);
+        prop_assert!(CheckedBlock::check(block.clone(), &network.chain).is_ok());
+        network.submit(0, block);
+        prop_assert!(network.engines[0].mempool().is_empty());
+        for _ in 0..2 {
+            network.mine(1, &key(2));
+        }
+        network.connect(0, 1);
+        prop_assert_eq!(network.tip(0), network.tip(1));
+        prop_assert_eq!(network.engines[0].mempool().len(), sent);
+        network.mine(0, &key(3));
+        prop_assert!(network.engines[0].mempool().is_empty());
+    }
+}

@@ -1,0 +1,5 @@
+//! The engine, driven by hand: every story is a sequence of events, and runs the same each time.
+
+mod conversation;
+mod mempool;
+mod network;

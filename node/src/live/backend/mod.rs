@@ -1,0 +1,417 @@
+//! The node as its RPC sees it: [`rpc::backend::Backend`] over the engine, the network and the miner.
+
+mod reasons;
+mod transactions;
+mod view;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use chain::{
+    address::Address,
+    amount::Amount,
+    block::Block,
+    check::CheckedTransaction,
+    error::SubmitError,
+    genesis::Chain,
+    hash::{BlockHash, TxId},
+    time::Time,
+    transaction::Transaction,
+};
+use miner::{Miner, Template, TemplateError};
+use parking_lot::Mutex;
+use rpc::backend::{
+    AddPeer, Backend, BlockSubmission, BlockVerdict, CoinSet, CommandError, MempoolVerdict, MiningState,
+    NetworkState, Peer, Rejection, RejectionKind, TemplateData, TemplateTransaction, Unavailable, View,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::{
+    reasons::{not_taken, refused},
+    transactions::{check, height_of, judge, store_failed, submit_transaction},
+    view::EngineView,
+};
+use super::{
+    AGENT, NodeConfig,
+    mining::{MiningConfig, first_number, template},
+    thread::{EngineHandle, LiveEngine, Stopped},
+};
+use crate::{
+    engine::Now,
+    p2p::{DialRefusal, NetView, ToNet},
+    store::DataDirLock,
+};
+
+/// Templates that are remembered for submissions without transactions.
+const MAX_TEMPLATES: usize = 32;
+/// The version of the protocols between nodes.
+const PROTOCOL_VERSION: u32 = 1;
+
+impl From<Stopped> for CommandError {
+    fn from(_: Stopped) -> Self {
+        Self::Unavailable(Unavailable)
+    }
+}
+
+/// The parts of a node that its RPC reaches.
+pub struct Connections {
+    /// The engine.
+    pub engine: EngineHandle,
+    /// The network's commands.
+    pub to_net: mpsc::Sender<ToNet>,
+    /// The network's state.
+    pub net: Arc<NetView>,
+    /// The miner, where the node mines.
+    pub miner: Option<(MiningConfig, Arc<Miner>)>,
+    /// Ends the node when it turns true.
+    pub shutdown: Arc<watch::Sender<bool>>,
+    /// Held by whoever still reads from the store.
+    pub lock: Arc<DataDirLock>,
+}
+
+/// What the RPC server calls.
+pub struct NodeBackend {
+    chain: Chain,
+    lab: bool,
+    parts: Connections,
+    templates: Mutex<Templates>,
+}
+
+struct Templates {
+    last_number: u64,
+    kept: VecDeque<Arc<Template>>,
+}
+
+impl NodeBackend {
+    /// The backend of a node whose parts are these.
+    #[must_use]
+    pub fn new(config: &NodeConfig, parts: Connections) -> Self {
+        let templates = Mutex::new(Templates { last_number: first_number(), kept: VecDeque::new() });
+        Self { chain: config.chain.clone(), lab: config.lab, parts, templates }
+    }
+
+    fn next_number(&self) -> u64 {
+        let mut templates = self.templates.lock();
+        templates.last_number = templates.last_number.wrapping_add(1);
+        templates.last_number
+    }
+
+    fn remember(&self, template: Arc<Template>) {
+        let mut templates = self.templates.lock();
+        if templates.kept.len() == MAX_TEMPLATES {
+            templates.kept.pop_front();
+        }
+        templates.kept.push_back(template);
+    }
+
+    /// The whole block of a submission.
+    fn complete(&self, submission: BlockSubmission) -> Option<Block> {
+        let (header, coinbase, count) = match submission {
+            BlockSubmission::Full(block) => return Some(block),
+            BlockSubmission::CoinbaseOnly { header, coinbase, transactions } => {
+                (header, coinbase, transactions)
+            }
+        };
+        let leaf = coinbase.txid().to_bytes();
+        let templates = self.templates.lock();
+        let template = templates.kept.iter().rev().find(|template| {
+            template.previous == header.previous
+                && template.transactions.len() as u64 == count
+                && chain::merkle::root_from_branch(leaf, &template.branch, 0) == header.merkle_root
+        })?;
+        let transactions =
+            template.transactions.iter().map(|checked| checked.transaction().clone()).collect();
+        Some(Block { header, coinbase, transactions })
+    }
+}
+
+fn submit_block(engine: &mut LiveEngine, block: Block, now: Now) -> Result<BlockVerdict, CommandError> {
+    let hash = block.hash();
+    match engine.submit_block(block, now) {
+        Ok(update) => Ok(match update.refusal(&hash) {
+            Some(error) => refused(error),
+            None if engine.ledger().tip().id.hash == hash => BlockVerdict::Accepted,
+            None => BlockVerdict::Inconclusive,
+        }),
+        Err(error) => not_taken(&error).ok_or_else(|| store_failed(&error)),
+    }
+}
+
+fn template_data(number: u64, template: &Template, fees: &[Amount]) -> TemplateData {
+    let position: std::collections::HashMap<TxId, usize> =
+        template.transactions.iter().enumerate().map(|(at, checked)| (checked.txid(), at)).collect();
+    let entry = |(checked, fee): (&Arc<CheckedTransaction>, &Amount)| TemplateTransaction {
+        transaction: Arc::new(checked.transaction().clone()),
+        txid: checked.txid(),
+        witness_txid: checked.witness_txid(),
+        fee: *fee,
+        signatures: checked.signatures(),
+        depends: {
+            let inputs = &checked.transaction().inputs;
+            let mut depends: Vec<usize> =
+                inputs.iter().filter_map(|input| position.get(&input.txid).copied()).collect();
+            depends.sort_unstable();
+            depends.dedup();
+            depends
+        },
+    };
+    TemplateData {
+        number,
+        previous: template.previous,
+        height: template.height,
+        version: template.version,
+        time: template.time,
+        min_time: template.min_time,
+        bits: template.bits,
+        coinbase: template.coinbase_with(0),
+        transactions: template.transactions.iter().zip(fees).map(entry).collect(),
+    }
+}
+
+/// Searches a block by hand, for chains on which blocks are made on demand.
+fn solve(template: &Template, tries: &mut u64) -> Option<Block> {
+    let mut header = template.header_with(0, template.time, 0);
+    for nonce in 0..=u32::MAX {
+        *tries = tries.checked_sub(1)?;
+        header.nonce = nonce;
+        if template.target.is_met_by(&header.hash()) {
+            return Some(template.solve_with(nonce, template.time, 0));
+        }
+    }
+    None
+}
+
+impl Backend for NodeBackend {
+    fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    async fn read<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn View) -> R + Send + 'static,
+    ) -> Result<R, Unavailable> {
+        self.parts.engine.call(move |engine, _| read(&EngineView(engine))).await.map_err(|_| Unavailable)
+    }
+
+    async fn submit_transaction(
+        &self,
+        transaction: Transaction,
+        max_fee_rate: Option<Amount>,
+    ) -> Result<TxId, CommandError> {
+        self.parts
+            .engine
+            .call(move |engine, now| submit_transaction(engine, transaction, max_fee_rate, now))
+            .await?
+    }
+
+    async fn test_transactions(
+        &self,
+        transactions: Vec<Transaction>,
+        max_fee_rate: Option<Amount>,
+    ) -> Result<Vec<MempoolVerdict>, CommandError> {
+        self.parts
+            .engine
+            .call(move |engine, _| {
+                let mut verdicts = Vec::with_capacity(transactions.len());
+                for transaction in transactions {
+                    let verdict = check(transaction, engine.ledger().chain())
+                        .and_then(|checked| judge(engine, &checked, max_fee_rate));
+                    verdicts.push(match verdict {
+                        Ok(accepted) => Ok(accepted),
+                        Err(CommandError::Rejected(rejection)) => Err(rejection),
+                        Err(error) => return Err(error),
+                    });
+                }
+                Ok(verdicts)
+            })
+            .await?
+    }
+
+    async fn submit_block(&self, submission: BlockSubmission) -> Result<BlockVerdict, CommandError> {
+        let Some(block) = self.complete(submission) else {
+            return Ok(BlockVerdict::Rejected("template-unknown".into()));
+        };
+        self.parts.engine.call(move |engine, now| submit_block(engine, block, now)).await?
+    }
+
+    async fn template(&self, address: Option<Address>) -> Result<TemplateData, CommandError> {
+        let own = self.parts.miner.as_ref().map(|(config, _)| config.address);
+        let address = address.or(own).ok_or(CommandError::NoMiningAddress)?;
+        let number = self.next_number();
+        let made = self.parts.engine.call(move |engine, now| {
+            let template = template(engine, address, number, now)?;
+            let fee = |checked: &Arc<CheckedTransaction>| {
+                engine
+                    .mempool()
+                    .get(&checked.txid())
+                    .map(crate::engine::mempool::Entry::fee)
+                    .unwrap_or_default()
+            };
+            let fees: Vec<Amount> = template.transactions.iter().map(fee).collect();
+            Ok::<_, TemplateError>((template, fees))
+        });
+        let (template, fees) = made.await?.map_err(store_failed)?;
+        let data = template_data(number, &template, &fees);
+        self.remember(Arc::new(template));
+        Ok(data)
+    }
+
+    async fn generate(
+        &self,
+        count: u32,
+        address: Address,
+        max_tries: u64,
+    ) -> Result<Vec<BlockHash>, CommandError> {
+        if !self.lab {
+            return Err(CommandError::WrongChain(format!(
+                "blocks are made on demand on chains for development only, and {:?} is none; use --chain dev, or \
+                 `cairn chain new --lab`",
+                self.chain.params().name
+            )));
+        }
+        let mut tries = max_tries;
+        let mut hashes = Vec::new();
+        for _ in 0..count {
+            let number = self.next_number();
+            let made =
+                self.parts.engine.call(move |engine, now| template(engine, address, number, now)).await?;
+            let made = made.map_err(store_failed)?;
+            let searched = tokio::task::spawn_blocking(move || (solve(&made, &mut tries), tries)).await;
+            let (block, left) = searched.map_err(store_failed)?;
+            tries = left;
+            let Some(block) = block else { break };
+            let hash = block.hash();
+            let outcome = self.parts.engine.call(move |engine, now| engine.submit_block(block, now)).await?;
+            match outcome {
+                Ok(update) if update.refusal(&hash).is_none() => hashes.push(hash),
+                Ok(_) => break,
+                // Made faster than the clock allows (rule C2): what was made so far stands.
+                Err(SubmitError::TooEarly { .. }) if !hashes.is_empty() => break,
+                Err(error) => {
+                    let reason = match not_taken(&error) {
+                        Some(BlockVerdict::Rejected(reason)) => reason,
+                        Some(_) => "not-taken".into(),
+                        None => return Err(store_failed(&error)),
+                    };
+                    let details = format!(
+                        "{error}; wait until the clock has caught up, or use a chain with half-life 0"
+                    );
+                    return Err(Rejection { kind: RejectionKind::Refused, reason, details }.into());
+                }
+            }
+        }
+        Ok(hashes)
+    }
+
+    async fn coin_set(&self) -> Result<CoinSet, CommandError> {
+        let (tip, reader) = self
+            .parts
+            .engine
+            .call(|engine, _| (engine.ledger().tip().id, engine.ledger().store().reader()))
+            .await?;
+        // Reading all coins takes long: off the engine's thread, on a snapshot that must still be of this tip.
+        let lock = self.parts.lock.clone();
+        let stats = tokio::task::spawn_blocking(move || {
+            // The folder is not free before the reader is gone.
+            let _lock = lock;
+            let snapshot = reader.snapshot();
+            let at = snapshot.tip()?;
+            snapshot.utxo_stats().map(|stats| (at, stats))
+        });
+        let (at, stats) = stats.await.map_err(store_failed)?.map_err(store_failed)?;
+        let tip = if at == tip.hash {
+            tip
+        } else {
+            let height = self.parts.engine.call(move |engine, _| height_of(engine, &at)).await?;
+            chain::ledger::BlockId { height, hash: at }
+        };
+        Ok(CoinSet {
+            tip,
+            count: stats.count,
+            amount: stats.amount,
+            hash: stats.hash,
+            disk_bytes: stats.disk_bytes,
+        })
+    }
+
+    async fn peers(&self) -> Result<Vec<Peer>, CommandError> {
+        let known = self
+            .parts
+            .engine
+            .call(|engine, _| engine.peer_heights().collect::<std::collections::HashMap<_, _>>());
+        let known = known.await?;
+        let of = |info: crate::p2p::peers::PeerInfo| Peer {
+            id: info.id.0,
+            peer_id: info.identity,
+            address: info.address,
+            inbound: !info.outbound,
+            connected: Time::from_secs(u32::try_from(info.connected_since_secs).unwrap_or(u32::MAX)),
+            agent: info.status.as_ref().map(|status| status.agent.clone()).unwrap_or_default(),
+            starting_height: None,
+            height: known.get(&info.id).copied().flatten(),
+            latency: info.ping,
+            bytes_sent: 0,
+            bytes_received: 0,
+            score: 0,
+        };
+        Ok(self.parts.net.peers().into_iter().map(of).collect())
+    }
+
+    async fn add_peer(&self, peer: String, action: AddPeer) -> Result<(), CommandError> {
+        let (answer, result) = oneshot::channel();
+        let answer = Some(answer);
+        let command = match action {
+            AddPeer::Add => ToNet::Dial { address: peer, keep: true, answer },
+            AddPeer::TryOnce => ToNet::Dial { address: peer, keep: false, answer },
+            AddPeer::Remove => ToNet::RemoveDial { address: peer, answer },
+        };
+        self.parts.to_net.send(command).await.map_err(|_| Unavailable)?;
+        match result.await.map_err(|_| Unavailable)? {
+            Ok(()) => Ok(()),
+            Err(DialRefusal::Known) => Err(CommandError::PeerAlreadyAdded),
+            Err(DialRefusal::Unknown) => Err(CommandError::PeerNotAdded),
+            Err(refusal) => Err(CommandError::InvalidPeer(refusal.to_string())),
+        }
+    }
+
+    async fn network(&self) -> Result<NetworkState, CommandError> {
+        let peers = self.parts.net.peers();
+        let outbound = peers.iter().filter(|peer| peer.outbound).count();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(NetworkState {
+            agent: AGENT.into(),
+            protocol_version: PROTOCOL_VERSION,
+            peer_id: self.parts.net.identity().into(),
+            listen: self.parts.net.listening(),
+            inbound: count(peers.len() - outbound),
+            outbound: count(outbound),
+        })
+    }
+
+    async fn mining(&self) -> Result<MiningState, CommandError> {
+        #[expect(clippy::cast_precision_loss, reason = "a hash rate is shown, not counted with")]
+        let float = |number: u64| number as f64;
+        Ok(MiningState {
+            address: self.parts.miner.as_ref().map(|(config, _)| config.address),
+            hash_rate: self.parts.miner.as_ref().map_or(0.0, |(_, miner)| float(miner.hashes_per_sec())),
+            throttle: self
+                .parts
+                .miner
+                .as_ref()
+                .and_then(|(config, _)| config.throttle_hashes_per_sec)
+                .map(float),
+            threads: self
+                .parts
+                .miner
+                .as_ref()
+                .map_or(0, |(_, miner)| u32::try_from(miner.threads()).unwrap_or(u32::MAX)),
+        })
+    }
+
+    fn uptime_secs(&self) -> u64 {
+        self.parts.engine.clock().uptime_secs()
+    }
+
+    fn stop(&self) {
+        self.parts.shutdown.send_replace(true);
+    }
+}

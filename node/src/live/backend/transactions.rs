@@ -1,0 +1,132 @@
+//! Transactions from users: judged, explained, submitted. Runs on the engine's thread.
+
+use chain::{
+    amount::Amount,
+    check::CheckedTransaction,
+    error::SpendError,
+    genesis::Chain,
+    hash::{BlockHash, TxId},
+    height::Height,
+    store::StoreError,
+    transaction::{OutPoint, Transaction},
+};
+use rpc::backend::{Accepted, CommandError, Rejection, RejectionKind, ViewError};
+
+use super::{
+    super::thread::LiveEngine,
+    reasons::{already_mined, rejection, spent_by},
+};
+use crate::engine::{Now, mempool::AcceptError};
+
+/// How far back the history of an address is searched for who spent a coin.
+const MAX_SPENDER_SEARCH: usize = 50;
+
+/// The node must stop after a storage failure; whoever asked is told what happened.
+pub(super) fn store_failed(error: impl ToString) -> CommandError {
+    CommandError::View(ViewError(error.to_string()))
+}
+
+/// Whether the fee is above what the sender allows for 1,000 bytes.
+fn check_fee_limit(fee: Amount, bytes: u32, limit: Option<Amount>) -> Result<(), Rejection> {
+    let Some(limit) = limit else { return Ok(()) };
+    let allowed = u128::from(limit.pebbles()) * u128::from(bytes);
+    if u128::from(fee.pebbles()) * 1_000 <= allowed {
+        return Ok(());
+    }
+    Err(Rejection {
+        kind: RejectionKind::FeeTooHigh,
+        reason: "max-fee-exceeded".into(),
+        details: format!(
+            "the fee of {fee} CRN for {bytes} bytes is above the limit of {limit} CRN for 1,000 bytes; raise maxfeerate if this is meant"
+        ),
+    })
+}
+
+/// The height of a block that is known.
+pub(super) fn height_of(engine: &LiveEngine, block: &BlockHash) -> Height {
+    let tree = engine.ledger().tree();
+    tree.find(block).map_or(Height::ZERO, |id| tree.node(id).height())
+}
+
+/// Judges a transaction as the mempool would, with words for what is mined already.
+pub(super) fn judge(
+    engine: &LiveEngine,
+    checked: &CheckedTransaction,
+    max_fee_rate: Option<Amount>,
+) -> Result<Accepted, CommandError> {
+    let mined = engine.ledger().store().snapshot().transaction_location(&checked.txid());
+    if let Some(location) = mined.map_err(store_failed)? {
+        return Err(already_mined(height_of(engine, &location.block)).into());
+    }
+    let fee = engine.mempool().judge(checked, engine.ledger()).map_err(|error| explain(engine, &error))?;
+    check_fee_limit(fee, checked.size(), max_fee_rate)?;
+    Ok(Accepted { fee, size: checked.size() })
+}
+
+/// The refusal of a transaction; a coin that is gone is reported with the transaction that spent it.
+fn explain(engine: &LiveEngine, error: &AcceptError) -> CommandError {
+    if let AcceptError::Spend(SpendError::MissingCoin { outpoint, .. }) = error {
+        match spender_of(engine, outpoint) {
+            Ok(Some(by)) => return spent_by(outpoint, &by).into(),
+            Ok(None) => {}
+            Err(error) => return store_failed(error),
+        }
+    }
+    rejection(error).map_or_else(|| store_failed(error), CommandError::from)
+}
+
+/// Which mined transaction spent a coin, as far as the history of the coin's address tells.
+fn spender_of(engine: &LiveEngine, outpoint: &OutPoint) -> Result<Option<TxId>, StoreError> {
+    let snapshot = engine.ledger().store().snapshot();
+    let Some(location) = snapshot.transaction_location(&outpoint.txid)? else { return Ok(None) };
+    let Some(block) = snapshot.block(&location.block)? else { return Ok(None) };
+    let outputs = match location.position.checked_sub(1).map(usize::try_from) {
+        None => Some(&block.coinbase.outputs),
+        Some(position) => position.ok().and_then(|at| block.transactions.get(at)).map(|tx| &tx.outputs),
+    };
+    let index = usize::try_from(outpoint.index).unwrap_or(usize::MAX);
+    let address = outputs.and_then(|outputs| outputs.get(index)).and_then(|output| output.address().copied());
+    let Some(address) = address else { return Ok(None) };
+    for event in snapshot.address_history(&address, 0, MAX_SPENDER_SEARCH)? {
+        if event.sent == Amount::ZERO {
+            continue;
+        }
+        let Some(location) = snapshot.transaction_location(&event.txid)? else { continue };
+        let Some(block) = snapshot.block(&location.block)? else { continue };
+        let at = location.position.checked_sub(1).and_then(|position| usize::try_from(position).ok());
+        let spends = |transaction: &Transaction| transaction.inputs.contains(outpoint);
+        if at.and_then(|at| block.transactions.get(at)).is_some_and(spends) {
+            return Ok(Some(event.txid));
+        }
+    }
+    Ok(None)
+}
+
+/// Holds a transaction against the isolated rules.
+pub(super) fn check(transaction: Transaction, chain: &Chain) -> Result<CheckedTransaction, CommandError> {
+    CheckedTransaction::check(transaction, chain).map_err(|error| {
+        let error = AcceptError::Invalid(error);
+        rejection(&error).map_or_else(|| store_failed(&error), CommandError::from)
+    })
+}
+
+/// Offers a transaction to the mempool; one that waits there already is announced again.
+pub(super) fn submit_transaction(
+    engine: &mut LiveEngine,
+    transaction: Transaction,
+    max_fee_rate: Option<Amount>,
+    now: Now,
+) -> Result<TxId, CommandError> {
+    let checked = check(transaction, engine.ledger().chain())?;
+    let known = engine.mempool().get(&checked.txid()).is_some();
+    if let Err(refusal) = judge(engine, &checked, max_fee_rate) {
+        if known {
+            // Whoever sends again fears that it was lost: it is announced again.
+            engine.publish_waiting(&checked.txid());
+        }
+        return Err(refusal);
+    }
+    engine
+        .submit_transaction(checked.into_inner(), now)
+        .map_err(|error| rejection(&error).map_or_else(|| store_failed(&error), CommandError::from))
+}

@@ -1,0 +1,236 @@
+//! A running node: the engine on its thread, the network, the RPC server and the miner in their tasks.
+//!
+//! [`run`] starts everything in the order in which it depends on one another and ends it in reverse. The end
+//! of any part ends the node: a half-dead node is worse than none (threat S12).
+
+pub mod backend;
+pub mod clock;
+pub mod mining;
+pub mod thread;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use chain::{
+    genesis::Chain,
+    ledger::{Ledger, OpenError},
+};
+use miner::MinerError;
+use rpc::{
+    auth::{Accounts, Cookie, CookieError, Credentials},
+    server::{ServeError, ServerConfig},
+};
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{JoinError, JoinSet},
+};
+
+use self::{
+    backend::{Connections, NodeBackend},
+    clock::Clock,
+    mining::MiningConfig,
+    thread::{EngineError, NetQueues},
+};
+use crate::{
+    engine::Engine,
+    p2p::{ConnectionCaps, NetConfig, NetError, Service},
+    store::{DataDirLock, LockError, OpenStoreError, RocksStore, StoreOptions},
+};
+
+/// How long a second process waits for a dying one to let go of the data folder.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How this program introduces itself to peers.
+pub const AGENT: &str = concat!("/cairn:", env!("CARGO_PKG_VERSION"), "/");
+
+/// Everything that a node must be told.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The chain.
+    pub chain: Chain,
+    /// Whether blocks may be made on demand: on chains for development alone.
+    pub lab: bool,
+    /// The folder that belongs to this node alone.
+    pub datadir: PathBuf,
+    /// Multiaddresses to listen on for peers.
+    pub listen: Vec<String>,
+    /// Multiaddresses of peers to stay connected to.
+    pub bootstrap: Vec<String>,
+    /// Where the RPC server listens.
+    pub rpc_listen: SocketAddr,
+    /// Whether the RPC server may listen where other machines reach it.
+    pub rpc_allow_public: bool,
+    /// User and password for the RPC, beside the cookie.
+    pub rpc_account: Option<(String, String)>,
+    /// Whether and how to mine.
+    pub mining: Option<MiningConfig>,
+    /// What to add to the system's time.
+    pub clock_offset_secs: i64,
+}
+
+/// Why a node could not start or had to stop.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The data folder is in use.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    OpenStore(#[from] OpenStoreError),
+    /// What is stored is no ledger.
+    #[error(transparent)]
+    OpenLedger(#[from] OpenError),
+    /// The engine ended.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The network ended.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The RPC server ended.
+    #[error(transparent)]
+    Rpc(#[from] ServeError),
+    /// The miner cannot be started.
+    #[error(transparent)]
+    Miner(#[from] MinerError),
+    /// A file in the data folder cannot be written.
+    #[error("{path}: {error}; check that the folder exists, is yours and has room")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// The cookie cannot be written.
+    #[error(transparent)]
+    Cookie(#[from] CookieError),
+    /// The configured account is no account.
+    #[error("rpc_user must not be empty or hold a colon, and rpc_password must not be empty")]
+    RpcAccount,
+    /// A part of the node panicked.
+    #[error("{0} has panicked; this is a bug, and the node cannot go on")]
+    Panicked(&'static str),
+}
+
+/// Where a node that has started can be reached.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The RPC server's address, with the port that the system chose.
+    pub rpc: SocketAddr,
+    /// What other nodes' `--bootstrap` takes.
+    pub p2p: Vec<String>,
+}
+
+/// The tasks of a running node. The end of any of them ends the node.
+type Parts = JoinSet<Result<(), NodeError>>;
+
+/// Runs a node until `stop` is done, its RPC is told to stop, or a part of it fails. `started` hears once
+/// that everything is up.
+///
+/// # Errors
+/// [`NodeError`]: what could not start, or what failed.
+pub async fn run(
+    config: NodeConfig,
+    stop: impl Future<Output = ()>,
+    started: oneshot::Sender<Started>,
+) -> Result<(), NodeError> {
+    std::fs::create_dir_all(&config.datadir)
+        .map_err(|error| NodeError::File { path: config.datadir.clone(), error })?;
+    let lock = Arc::new(DataDirLock::acquire(&config.datadir, LOCK_WAIT)?);
+    let shutdown = Arc::new(watch::channel(false).0);
+    let mut parts = Parts::new();
+    let first = serve(config, lock.clone(), &shutdown, &mut parts, stop, started).await;
+    tracing::info!("shutting down");
+    shutdown.send_replace(true);
+    // The engine drops the ledger and the store with it, so that the folder is free before the lock is. What
+    // a part says of its end counts even where another part's end was seen first.
+    let mut outcome = first;
+    while let Some(end) = parts.join_next().await {
+        outcome = outcome.and(part_ended(end));
+    }
+    drop(lock);
+    outcome
+}
+
+/// Starts the parts and waits for the first end of any of them, or for `stop`.
+async fn serve(
+    config: NodeConfig,
+    lock: Arc<DataDirLock>,
+    shutdown: &Arc<watch::Sender<bool>>,
+    parts: &mut Parts,
+    stop: impl Future<Output = ()>,
+    started: oneshot::Sender<Started>,
+) -> Result<(), NodeError> {
+    let stopping = shutdown.subscribe();
+    let store = RocksStore::open(&config.datadir.join("store"), &config.chain, &StoreOptions::default())?;
+    let ledger = Ledger::open(config.chain.clone(), store)?;
+    let tip = ledger.tip().id;
+    tracing::info!(chain = %config.chain.params().name, height = %tip.height, hash = %tip.hash, "ledger open");
+
+    let service = Service::new(NetConfig {
+        chain: config.chain.id(),
+        listen: config.listen.clone(),
+        bootstrap: config.bootstrap.clone(),
+        identity_file: config.datadir.join("p2p.key"),
+        caps: ConnectionCaps::default(),
+    })?;
+    let net_view = service.view();
+    let listener = rpc::server::bind(config.rpc_listen, config.rpc_allow_public).await?;
+    let rpc_address = listener.local_addr().map_err(ServeError::Listener)?;
+    let (_cookie, accounts) = accounts(&config)?;
+
+    let (to_net, commands) = mpsc::channel(thread::MAX_TO_NET);
+    let (events, from_net) = mpsc::channel(thread::MAX_FROM_NET);
+    let queues = NetQueues { from: from_net, to: to_net.clone() };
+    let clock = Clock::new(config.clock_offset_secs);
+    let engine = Engine::new(ledger, AGENT.into());
+    let (engine, engine_end) = thread::spawn(engine, clock, queues, stopping.clone())?;
+    parts.spawn(async { Ok(engine_end.await.map_err(|_| NodeError::Panicked("the engine"))??) });
+    let net = service.run(commands, events, until(stopping.clone()));
+    parts.spawn(async { Ok(net.await?) });
+
+    let miner = match &config.mining {
+        Some(mining) => Some((mining.clone(), Arc::new(mining::start(mining, engine.clone())?))),
+        None => None,
+    };
+    if let Some((mining, miner)) = &miner {
+        let task = mining::run(miner.clone(), mining.address, engine.clone(), stopping.clone());
+        parts.spawn(async {
+            task.await;
+            Ok(())
+        });
+    }
+    let connections =
+        Connections { engine, to_net, net: net_view.clone(), miner, shutdown: shutdown.clone(), lock };
+    let backend = Arc::new(NodeBackend::new(&config, connections));
+    let server = ServerConfig { accounts, allowed_hosts: Vec::new() };
+    let rpc = rpc::server::serve(listener, backend, server, until(stopping.clone()));
+    parts.spawn(async { Ok(rpc.await?) });
+    // Nobody has to care that the node is up.
+    drop(started.send(Started { rpc: rpc_address, p2p: net_view.listening() }));
+    tracing::info!(rpc = %rpc_address, "node started");
+
+    tokio::select! {
+        () = stop => Ok(()),
+        () = until(stopping) => Ok(()),
+        Some(end) = parts.join_next() => part_ended(end),
+    }
+}
+
+fn part_ended(end: Result<Result<(), NodeError>, JoinError>) -> Result<(), NodeError> {
+    end.unwrap_or(Err(NodeError::Panicked("a task")))
+}
+
+/// Who may call the RPC: whoever reads the cookie, and the configured account. The cookie is removed when the
+/// value is dropped.
+fn accounts(config: &NodeConfig) -> Result<(Cookie, Accounts), NodeError> {
+    let cookie = Cookie::create(&config.datadir)?;
+    let mut accounts = vec![cookie.credentials().clone()];
+    if let Some((user, password)) = &config.rpc_account {
+        accounts.push(Credentials::new(user, password).ok_or(NodeError::RpcAccount)?);
+    }
+    Ok((cookie, Accounts::new(accounts)))
+}
+
+async fn until(mut stopping: watch::Receiver<bool>) {
+    // The sender's end means the same.
+    drop(stopping.wait_for(|stop| *stop).await);
+}

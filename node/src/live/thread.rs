@@ -1,0 +1,217 @@
+//! The engine's own thread: bounded queues in, facts out.
+//!
+//! One thread owns the engine, so that there are no locks around the ledger and every reader sees one tip.
+//! Whoever wants something sends a closure; whoever wants to know what happened watches [`Pulse`] or follows
+//! the broadcast of updates.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use chain::{
+    ledger::{Tip, Update},
+    store::StoreError,
+};
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc, watch};
+
+use super::clock::Clock;
+use crate::{
+    engine::{Action, Engine, Event, Now},
+    p2p::{FromNet, ToNet},
+    store::RocksStore,
+};
+
+/// Closures that wait for the engine, at the most; then callers wait.
+const MAX_CALLS: usize = 256;
+/// Messages to the network that wait, at the most; then the engine waits, which the network never does.
+pub const MAX_TO_NET: usize = 1_024;
+/// Messages from the network that wait, at the most; then the network stops reading.
+pub const MAX_FROM_NET: usize = 256;
+/// Updates that a follower may lag behind before it must look at the chain itself.
+const MAX_UPDATES: usize = 1_024;
+/// How often the engine is told that time passes.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The engine of a running node.
+pub type LiveEngine = Engine<RocksStore>;
+
+type Call = Box<dyn FnOnce(&mut LiveEngine, Now) + Send>;
+
+/// What changes most often, for those who watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// The tip.
+    pub tip: Tip,
+    /// How often the mempool has changed.
+    pub mempool_changes: u64,
+    /// How many blocks the best header is above the tip.
+    pub blocks_behind: u32,
+}
+
+/// The engine has ended: the node is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the node is shutting down")]
+pub struct Stopped;
+
+/// A way to reach the engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    calls: mpsc::Sender<Call>,
+    pulse: watch::Receiver<Pulse>,
+    updates: broadcast::Sender<Arc<Update>>,
+    clock: Clock,
+}
+
+impl EngineHandle {
+    /// Runs `call` on the engine's thread, between two events, and returns its result. It holds up the whole
+    /// node, so it must be short.
+    ///
+    /// # Errors
+    /// [`Stopped`] where the engine has ended.
+    pub async fn call<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut LiveEngine, Now) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (answer, result) = tokio::sync::oneshot::channel();
+        let call: Call = Box::new(move |engine, now| {
+            // Whoever asked may have gone; then nobody wants the answer.
+            drop(answer.send(call(engine, now)));
+        });
+        self.calls.send(call).await.map_err(|_| Stopped)?;
+        result.await.map_err(|_| Stopped)
+    }
+
+    /// As [`Self::call`], from a thread that may block.
+    ///
+    /// # Errors
+    /// [`Stopped`] where the engine has ended.
+    pub fn blocking_call<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut LiveEngine, Now) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (answer, result) = tokio::sync::oneshot::channel();
+        let call: Call = Box::new(move |engine, now| drop(answer.send(call(engine, now))));
+        self.calls.blocking_send(call).map_err(|_| Stopped)?;
+        result.blocking_recv().map_err(|_| Stopped)
+    }
+
+    /// The tip and the mempool's count of changes, whenever they change.
+    #[must_use]
+    pub fn pulse(&self) -> watch::Receiver<Pulse> {
+        self.pulse.clone()
+    }
+
+    /// Every update from now on. A follower that lags looks at the chain from the last block that it saw.
+    #[must_use]
+    pub fn updates(&self) -> broadcast::Receiver<Arc<Update>> {
+        self.updates.subscribe()
+    }
+
+    /// The node's clock.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+/// The engine's queues to and from the network.
+#[derive(Debug)]
+pub struct NetQueues {
+    /// What the network tells.
+    pub from: mpsc::Receiver<FromNet>,
+    /// What the network is told.
+    pub to: mpsc::Sender<ToNet>,
+}
+
+/// Why the engine ended.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The thread or its runtime could not be started.
+    #[error("the engine's thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The store failed; the node must stop (threat C06).
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+}
+
+/// Starts the engine's thread. It ends when `shutdown` turns true or the store fails; the receiver then gets
+/// the result, or an error where the thread panicked.
+///
+/// # Errors
+/// [`EngineError::Thread`].
+pub fn spawn(
+    engine: LiveEngine,
+    clock: Clock,
+    net: NetQueues,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(EngineHandle, tokio::sync::oneshot::Receiver<Result<(), EngineError>>), EngineError> {
+    let (calls, incoming) = mpsc::channel(MAX_CALLS);
+    let (pulse_sender, pulse) = watch::channel(pulse_of(&engine));
+    let (updates, _) = broadcast::channel(MAX_UPDATES);
+    let handle = EngineHandle { calls, pulse, updates: updates.clone(), clock };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let (ended, end) = tokio::sync::oneshot::channel();
+    let live = Live { engine, clock, to_net: net.to, pulse: pulse_sender, updates };
+    thread::Builder::new().name("engine".into()).spawn(move || {
+        // Nobody waits for the end where the whole node is being torn down.
+        drop(ended.send(runtime.block_on(live.run(net.from, incoming, shutdown))));
+    })?;
+    Ok((handle, end))
+}
+
+fn pulse_of(engine: &LiveEngine) -> Pulse {
+    let ledger = engine.ledger();
+    let (tip, tree) = (ledger.tip(), ledger.tree());
+    let best = tree.node(tree.best_header()).height();
+    Pulse {
+        tip,
+        mempool_changes: engine.mempool().changes(),
+        blocks_behind: best.since(tip.id.height).unwrap_or(0),
+    }
+}
+
+struct Live {
+    engine: LiveEngine,
+    clock: Clock,
+    to_net: mpsc::Sender<ToNet>,
+    pulse: watch::Sender<Pulse>,
+    updates: broadcast::Sender<Arc<Update>>,
+}
+
+impl Live {
+    async fn run(
+        mut self,
+        mut from_net: mpsc::Receiver<FromNet>,
+        mut calls: mpsc::Receiver<Call>,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Result<(), EngineError> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let actions = tokio::select! {
+                // On an orderly exit all is on the disk, so that not even a power loss costs a block.
+                _ = shutdown.wait_for(|stop| *stop) => return Ok(self.engine.ledger().store().sync()?),
+                Some(message) = from_net.recv() => self.engine.on(Event::Net(message), self.clock.now())?,
+                Some(call) = calls.recv() => {
+                    call(&mut self.engine, self.clock.now());
+                    self.engine.check_storage()?;
+                    self.engine.drain()
+                }
+                _ = ticks.tick() => self.engine.on(Event::Tick, self.clock.now())?,
+            };
+            for action in actions {
+                match action {
+                    // The network ends before the engine only at shutdown; then there is nobody to tell.
+                    Action::Net(message) => drop(self.to_net.send(message).await),
+                    // Nobody may be following.
+                    Action::Update(update) => drop(self.updates.send(update)),
+                }
+            }
+            let pulse = pulse_of(&self.engine);
+            self.pulse.send_if_modified(|last| {
+                let changed = *last != pulse;
+                *last = pulse;
+                changed
+            });
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Who is connected, and what is open between us: book-keeping without sockets.
+
+use std::collections::{BTreeMap, HashMap};
+
+use libp2p::{
+    PeerId,
+    request_response::{InboundRequestId, OutboundRequestId, ResponseChannel},
+    swarm::ConnectionId,
+};
+
+use super::{
+    Peer, Reply, RequestId,
+    wire::{Kind, Response, WireError},
+};
+
+/// What answers a peer's request.
+pub(super) type Channel = ResponseChannel<Result<Response, WireError>>;
+
+/// A peer, from its first connection to its last.
+pub(super) struct Session {
+    /// Its token.
+    pub(super) peer: Peer,
+    /// Connections at the moment.
+    pub(super) connections: Vec<ConnectionId>,
+    /// The address of the first.
+    pub(super) address: String,
+    /// Whether we dialled it.
+    pub(super) outbound: bool,
+    /// Whether it is proved to be of our chain, and the engine knows it.
+    pub(super) ready: bool,
+    /// Whether we have sent it away; what it still says is not heard.
+    pub(super) dismissed: bool,
+    /// Whether it was of use, so that it is worth dialling again soon.
+    pub(super) useful: bool,
+    /// Times that it was too slow for gossip.
+    pub(super) slow_reports: u32,
+    /// Requests of ours without a response.
+    asked: BTreeMap<(Kind, OutboundRequestId), RequestId>,
+    /// Requests of the peer whose responses are not all sent.
+    asking: BTreeMap<(Kind, InboundRequestId), Reply>,
+}
+
+impl Session {
+    /// Whether one more request of `kind` may be sent.
+    pub(super) fn may_ask(&self, kind: Kind) -> bool {
+        self.asked.keys().filter(|(asked, _)| *asked == kind).count() < kind.requests_per_peer()
+    }
+
+    /// A request has been sent.
+    pub(super) fn asked(&mut self, kind: Kind, sent: OutboundRequestId, id: RequestId) {
+        self.asked.insert((kind, sent), id);
+    }
+
+    /// A request has ended: the engine's number, unless it was reported as failed before.
+    pub(super) fn answered(&mut self, kind: Kind, sent: OutboundRequestId) -> Option<RequestId> {
+        self.asked.remove(&(kind, sent))
+    }
+}
+
+/// What was open to a peer that is gone.
+pub(super) struct Settled {
+    /// Its token.
+    pub(super) peer: Peer,
+    /// Whether the engine knew it.
+    pub(super) was_ready: bool,
+    /// Requests of ours that will have no response.
+    pub(super) unanswered: Vec<RequestId>,
+}
+
+/// All peers that have a connection.
+#[derive(Default)]
+pub(super) struct Sessions {
+    by_identity: HashMap<PeerId, Session>,
+    by_token: HashMap<Peer, PeerId>,
+    replies: HashMap<Reply, (Kind, Channel)>,
+    next_peer: u64,
+    next_reply: u64,
+}
+
+impl Sessions {
+    /// A connection has opened. Returns whether it is the peer's first.
+    pub(super) fn opened(
+        &mut self,
+        identity: PeerId,
+        connection: ConnectionId,
+        address: String,
+        outbound: bool,
+    ) -> bool {
+        if let Some(session) = self.by_identity.get_mut(&identity) {
+            session.connections.push(connection);
+            return false;
+        }
+        self.next_peer += 1;
+        let peer = Peer(self.next_peer);
+        self.by_token.insert(peer, identity);
+        let session = Session {
+            peer,
+            connections: vec![connection],
+            address,
+            outbound,
+            ready: false,
+            dismissed: false,
+            useful: false,
+            slow_reports: 0,
+            asked: BTreeMap::new(),
+            asking: BTreeMap::new(),
+        };
+        self.by_identity.insert(identity, session);
+        true
+    }
+
+    /// A connection has closed. Returns whether it was the peer's last; the session is still there, to be
+    /// settled and removed.
+    pub(super) fn closed(&mut self, identity: &PeerId, connection: ConnectionId) -> bool {
+        self.by_identity.get_mut(identity).is_some_and(|session| {
+            session.connections.retain(|open| *open != connection);
+            session.connections.is_empty()
+        })
+    }
+
+    /// Ends all that is open between us; a second time there is nothing left to end.
+    pub(super) fn settle(&mut self, identity: &PeerId) -> Option<Settled> {
+        let session = self.by_identity.get_mut(identity)?;
+        self.by_token.remove(&session.peer);
+        for reply in std::mem::take(&mut session.asking).into_values() {
+            self.replies.remove(&reply);
+        }
+        Some(Settled {
+            peer: session.peer,
+            was_ready: std::mem::take(&mut session.ready),
+            unanswered: std::mem::take(&mut session.asked).into_values().collect(),
+        })
+    }
+
+    /// Forgets a peer.
+    pub(super) fn remove(&mut self, identity: &PeerId) -> Option<Session> {
+        self.by_identity.remove(identity)
+    }
+
+    /// The session of an identity.
+    pub(super) fn get(&mut self, identity: &PeerId) -> Option<&mut Session> {
+        self.by_identity.get_mut(identity)
+    }
+
+    /// Identity and session of a token.
+    pub(super) fn by_token(&mut self, peer: Peer) -> Option<(PeerId, &mut Session)> {
+        let identity = *self.by_token.get(&peer)?;
+        Some((identity, self.by_identity.get_mut(&identity)?))
+    }
+
+    /// Whether an identity is connected.
+    pub(super) fn is_connected(&self, identity: &PeerId) -> bool {
+        self.by_identity.contains_key(identity)
+    }
+
+    /// A peer asks: the token of the answer, or nothing where it has too many requests open.
+    pub(super) fn asks(
+        &mut self,
+        identity: &PeerId,
+        kind: Kind,
+        request: InboundRequestId,
+        channel: Channel,
+    ) -> Option<Reply> {
+        let session = self.by_identity.get_mut(identity)?;
+        if session.asking.keys().filter(|(asking, _)| *asking == kind).count() >= kind.requests_per_peer() {
+            return None;
+        }
+        let reply = Reply(self.next_reply);
+        self.next_reply += 1;
+        session.asking.insert((kind, request), reply);
+        self.replies.insert(reply, (kind, channel));
+        Some(reply)
+    }
+
+    /// Takes out what answers a request; a second time there is nothing.
+    pub(super) fn reply(&mut self, reply: Reply) -> Option<(Kind, Channel)> {
+        self.replies.remove(&reply)
+    }
+
+    /// A peer's request has ended, with its response sent or without.
+    pub(super) fn ended(&mut self, identity: &PeerId, kind: Kind, request: InboundRequestId) {
+        if let Some(session) = self.by_identity.get_mut(identity)
+            && let Some(reply) = session.asking.remove(&(kind, request))
+        {
+            self.replies.remove(&reply);
+        }
+    }
+}

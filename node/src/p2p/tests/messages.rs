@@ -1,0 +1,162 @@
+//! The encoding of every message: read back as written, refused in any other form.
+
+use proptest::{collection::vec, prelude::*};
+
+use chain::hash::sha256;
+
+use super::{
+    super::wire::{HeadersRequest, Kind, MAX_BLOCKS, MAX_HEADERS, MAX_LOCATOR_HASHES, PushReply, WireError},
+    *,
+};
+
+fn hashes(most: usize) -> impl Strategy<Value = Vec<BlockHash>> {
+    vec(any::<[u8; 32]>().prop_map(BlockHash::from_bytes), 0..=most)
+}
+
+fn statuses() -> impl Strategy<Value = Status> {
+    (any::<[[u8; 32]; 3]>(), any::<u32>(), "[ -~]{0,64}").prop_map(|(hashes, height, agent)| Status {
+        chain: BlockHash::from_bytes(hashes[0]),
+        tip: BlockHash::from_bytes(hashes[1]),
+        height: Height::new(height),
+        work: Work::from_be_bytes(hashes[2]),
+        agent,
+    })
+}
+
+fn blocks() -> impl Strategy<Value = Arc<Block>> {
+    (any::<u32>(), vec(any::<u8>(), 0..4))
+        .prop_map(|(nonce, seeds)| Arc::new(block(nonce, seeds.into_iter().map(transaction).collect())))
+}
+
+fn requests() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        statuses().prop_map(Request::Status),
+        (hashes(MAX_LOCATOR_HASHES), any::<[u8; 32]>()).prop_map(|(locator, stop)| {
+            Request::Headers(HeadersRequest { locator, stop: BlockHash::from_bytes(stop) })
+        }),
+        hashes(MAX_BLOCKS).prop_map(Request::Blocks),
+        blocks().prop_map(Request::Push),
+    ]
+}
+
+fn push_replies() -> impl Strategy<Value = PushReply> {
+    use PushReply::{Accepted, Known, NotYet, Orphan, Refused};
+    prop::sample::select(vec![Accepted, Known, Orphan, NotYet, Refused])
+}
+
+fn responses() -> impl Strategy<Value = Response> {
+    prop_oneof![
+        statuses().prop_map(Response::Status),
+        vec(any::<u32>().prop_map(header), 0..50).prop_map(Response::Headers),
+        vec(blocks(), 0..=MAX_BLOCKS).prop_map(Response::Blocks),
+        push_replies().prop_map(Response::Pushed),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_request_has_one_encoding(request in requests(), cut in any::<prop::sample::Index>(), more: u8) {
+        let (kind, mut bytes) = (request.kind(), request.to_bytes());
+        prop_assert!(bytes.len() <= kind.max_request_bytes());
+        prop_assert_eq!(Request::from_bytes(kind, &bytes), Ok(request));
+        prop_assert!(Request::from_bytes(kind, &bytes[..cut.index(bytes.len())]).is_err());
+        bytes.push(more);
+        prop_assert_eq!(Request::from_bytes(kind, &bytes), Err(WireError::Trailing(1)));
+    }
+
+    #[test]
+    fn a_response_has_one_encoding(response in responses(), cut in any::<prop::sample::Index>(), more: u8) {
+        let (kind, mut bytes) = (response.kind(), response.to_bytes());
+        prop_assert!(bytes.len() <= kind.max_response_bytes());
+        prop_assert_eq!(Response::from_bytes(kind, &bytes), Ok(response));
+        prop_assert!(Response::from_bytes(kind, &bytes[..cut.index(bytes.len())]).is_err());
+        bytes.push(more);
+        prop_assert_eq!(Response::from_bytes(kind, &bytes), Err(WireError::Trailing(1)));
+    }
+
+    #[test]
+    fn c24_what_is_read_is_written_the_same(bytes in vec(any::<u8>(), 0..300)) {
+        for kind in Kind::ALL {
+            if let Ok(request) = Request::from_bytes(kind, &bytes) {
+                prop_assert_eq!(request.to_bytes(), bytes.clone());
+            }
+            if let Ok(response) = Response::from_bytes(kind, &bytes) {
+                prop_assert_eq!(response.to_bytes(), bytes.clone());
+            }
+        }
+    }
+}
+
+#[test]
+fn p13_lists_above_their_limits_are_refused_by_their_length_alone() {
+    let claim = |length: usize| u32::try_from(length).expect("small").to_le_bytes();
+    for claimed in [MAX_LOCATOR_HASHES + 1, 0xffff_ffff] {
+        let (what, limit) = ("hashes", MAX_LOCATOR_HASHES);
+        let refused = Request::from_bytes(Kind::Headers, &claim(claimed));
+        assert_eq!(refused, Err(WireError::TooMany { what, claimed, limit }));
+    }
+    let (claimed, limit) = (MAX_BLOCKS + 1, MAX_BLOCKS);
+    let refused = Request::from_bytes(Kind::Blocks, &claim(claimed));
+    assert_eq!(refused, Err(WireError::TooMany { what: "hashes", claimed, limit }));
+    let refused = Response::from_bytes(Kind::Blocks, &claim(claimed));
+    assert_eq!(refused, Err(WireError::TooMany { what: "blocks", claimed, limit }));
+    let (claimed, limit) = (MAX_HEADERS + 1, MAX_HEADERS);
+    let refused = Response::from_bytes(Kind::Headers, &claim(claimed));
+    assert_eq!(refused, Err(WireError::TooMany { what: "headers", claimed, limit }));
+}
+
+#[test]
+fn p23_an_agent_that_could_spoil_a_log_is_refused() {
+    let good = Request::Status(status(1)).to_bytes();
+    let agent_at = good.len() - status(1).agent.len();
+    for bad in [b'\n', 0x1b, 0, 0x7f, 0xff] {
+        let mut bytes = good.clone();
+        bytes[agent_at] = bad;
+        assert_eq!(Request::from_bytes(Kind::Status, &bytes), Err(WireError::Agent));
+    }
+    let long = Status { agent: "x".repeat(wire::MAX_AGENT_BYTES + 1), ..status(1) };
+    let refused = Request::from_bytes(Kind::Status, &Request::Status(long).to_bytes());
+    assert!(matches!(refused, Err(WireError::TooMany { claimed: 65, limit: 64, .. })), "{refused:?}");
+}
+
+#[test]
+fn the_bytes_of_messages_do_not_change() {
+    let request = Request::Headers(HeadersRequest { locator: vec![CHAIN], stop: BlockHash::ZERO });
+    assert_eq!(request.to_bytes(), [&[1, 0, 0, 0][..], &[0xca; 32], &[0; 32]].concat());
+    let expected =
+        [&[0xca; 32][..], &[7; 32], &[0x39, 0x30, 0, 0], &[1; 32], &[12, 0, 0, 0], b"/cairn:test/"];
+    assert_eq!(Response::Status(status(12_345)).to_bytes(), expected.concat());
+    let one = Response::Blocks(vec![Arc::new(block(3, Vec::new()))]).to_bytes();
+    assert_eq!(one, [&[1, 0, 0, 0][..], &block(3, Vec::new()).to_bytes()].concat());
+    for (byte, reply) in (0u8..).zip([
+        PushReply::Accepted,
+        PushReply::Known,
+        PushReply::Orphan,
+        PushReply::NotYet,
+        PushReply::Refused,
+    ]) {
+        assert_eq!(Response::Pushed(reply).to_bytes(), [byte]);
+    }
+    assert!(Response::from_bytes(Kind::Push, &[5]).is_err());
+}
+
+#[test]
+fn c22_as_many_of_the_largest_blocks_as_fit_and_always_one() {
+    let blocks: Vec<_> = (0..5).map(largest_block).collect();
+    let bytes = Response::Blocks(blocks.clone()).to_bytes();
+    assert_eq!(bytes.len(), 4 + 4 * wire::MAX_BLOCK_BYTES);
+    assert!(bytes.len() <= Kind::Blocks.max_response_bytes());
+    assert_eq!(Response::from_bytes(Kind::Blocks, &bytes), Ok(Response::Blocks(blocks[..4].to_vec())));
+    const { assert!(wire::MAX_BLOCK_BYTES <= wire::MAX_BLOCKS_RESPONSE_BYTES) };
+    // Blocks beyond the number that a response may hold are left out as well.
+    let small: Vec<_> = (0..20).map(|nonce| Arc::new(block(nonce, Vec::new()))).collect();
+    let read = Response::from_bytes(Kind::Blocks, &Response::Blocks(small.clone()).to_bytes());
+    assert_eq!(read, Ok(Response::Blocks(small[..MAX_BLOCKS].to_vec())));
+}
+
+#[test]
+fn p24_the_chain_is_in_every_name() {
+    use super::super::behaviour::Names;
+    let names = Names::of(&BlockHash::from_bytes(sha256(b"")));
+    assert_eq!(names.full("status"), "/cairn/e3b0c44298fc1c14/status/1");
+}

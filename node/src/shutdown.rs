@@ -1,0 +1,53 @@
+//! How a node is told to end, and how it ends when a part of it panics.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Waits for SIGINT or SIGTERM. After the first, a second one ends the process at once.
+///
+/// # Errors
+/// Where the system does not let us listen for signals.
+pub async fn signalled() -> std::io::Result<()> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupts.recv() => {}
+        _ = terminations.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => {}
+        }
+        tracing::warn!("told to end twice: ending at once");
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+/// Waits until whoever started the process has closed its standard input, or is gone.
+pub async fn stdin_closed() {
+    let (closed, wait) = tokio::sync::oneshot::channel();
+    // A thread of its own: a read of standard input cannot be cancelled, and a runtime would wait for it.
+    let reader = std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        // Whatever comes is of no interest; an error means the same as the end.
+        drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
+        let _ = closed.send(());
+    });
+    match reader {
+        Ok(_) => drop(wait.await),
+        Err(error) => {
+            tracing::warn!(%error, "standard input cannot be watched");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A panic in any thread or task ends the process: a half-dead node is worse than none (threat S12). What was
+/// accepted is in the kernel's hands already.
+pub fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::abort();
+    }));
+}

@@ -1,0 +1,197 @@
+//! The open database: its identity, its column families, and the one way in which it is written.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chain::{genesis::Chain, hash::BlockHash, store::StoreError};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, Options, WriteBatch, properties,
+};
+
+use super::{
+    codec::{read_hash, read_number},
+    fault::{Fault, OpenStoreError},
+    options::{StoreOptions, block_cache, database_options, family_options, write_options},
+    schema::{CHAIN_KEY, Family, SCHEMA_KEY, SCHEMA_VERSION},
+};
+
+/// The file by which RocksDB knows its folders.
+const CURRENT_FILE: &str = "CURRENT";
+
+/// An open database of one chain, in this program's schema.
+#[derive(Debug)]
+pub(super) struct Database {
+    db: DB,
+    path: PathBuf,
+    chain: BlockHash,
+}
+
+impl Database {
+    /// Opens or makes the database in `path` and holds its identity against `chain`. Nothing is written into
+    /// a folder that is refused.
+    pub(super) fn open(path: &Path, chain: &Chain, options: &StoreOptions) -> Result<Self, OpenStoreError> {
+        let owned = || path.to_path_buf();
+        let failed = |source| OpenStoreError::Database { path: owned(), source };
+        let storage = |source| OpenStoreError::Storage { path: owned(), source };
+        fs::create_dir_all(path).map_err(|source| OpenStoreError::Folder { path: owned(), source })?;
+        let cache = block_cache(options);
+        let columns = |family| family_options(family, options, &cache);
+        let settings = database_options(options);
+        // RocksDB opens a database only with all its families, those of other schemas too.
+        let present = if path.join(CURRENT_FILE).exists() {
+            DB::list_cf(&Options::default(), path).map_err(failed)?
+        } else {
+            vec![DEFAULT_COLUMN_FAMILY_NAME.to_owned()]
+        };
+        let find = |name: &str| Family::ALL.into_iter().find(|family| family.name() == name);
+        let descriptors = present.iter().map(|name| ColumnFamilyDescriptor::new(name, columns(find(name))));
+        let db = DB::open_cf_descriptors(&settings, path, descriptors).map_err(failed)?;
+        let mut database = Self { db, path: owned(), chain: chain.id() };
+        let missing =
+            Family::ALL.into_iter().filter(|family| !present.iter().any(|name| name == family.name()));
+        match database.identity().map_err(storage)? {
+            Some((found, _)) if found != SCHEMA_VERSION => {
+                let (path, known) = (owned(), SCHEMA_VERSION);
+                return Err(if found > known {
+                    OpenStoreError::NewerSchema { path, found, known }
+                } else {
+                    OpenStoreError::OlderSchema { path, found, known }
+                });
+            }
+            Some((_, found)) if found != chain.id() => {
+                return Err(OpenStoreError::OtherChain { path: owned(), found, expected: chain.id() });
+            }
+            Some(_) => {
+                if let Some(family) = missing.into_iter().next() {
+                    let why = "it is not there";
+                    return Err(storage(Fault::damaged(format!("the family {}", family.name()), why).into()));
+                }
+            }
+            // New, or cut off while it was made.
+            None => {
+                let known = |name: &String| name == DEFAULT_COLUMN_FAMILY_NAME || find(name).is_some();
+                if !present.iter().all(known) {
+                    return Err(OpenStoreError::Foreign { path: owned() });
+                }
+                for family in missing {
+                    database.db.create_cf(family.name(), &columns(Some(family))).map_err(failed)?;
+                }
+                database.write_identity().map_err(storage)?;
+            }
+        }
+        Ok(database)
+    }
+
+    /// Schema version and chain id, unless they were never written.
+    fn identity(&self) -> Result<Option<(u32, BlockHash)>, StoreError> {
+        let Some(meta) = self.db.cf_handle(Family::Meta.name()) else { return Ok(None) };
+        let get = |key, what: &str| {
+            self.db.get_cf(meta, key).map_err(|source| Fault::Read { what: what.to_owned(), source })
+        };
+        let (schema, chain) = ("the schema version", "the chain id");
+        let Some(version) = get(SCHEMA_KEY, schema)? else { return Ok(None) };
+        let version = read_number(&version).map_err(|why| Fault::damaged(schema, why))?;
+        let id = get(CHAIN_KEY, chain)?.ok_or_else(|| Fault::damaged(chain, "it is not there"))?;
+        let id = read_hash(&id).map_err(|why| Fault::damaged(chain, why))?;
+        Ok(Some((version, BlockHash::from_bytes(id))))
+    }
+
+    fn write_identity(&self) -> Result<(), StoreError> {
+        let mut batch = self.batch();
+        batch.put(Family::Meta, SCHEMA_KEY, SCHEMA_VERSION.to_be_bytes())?;
+        batch.put(Family::Meta, CHAIN_KEY, self.chain.as_bytes())?;
+        batch.commit(|| "the schema version and the chain id".to_owned())?;
+        self.sync()
+    }
+
+    /// The id of the chain.
+    pub(super) const fn chain(&self) -> BlockHash {
+        self.chain
+    }
+
+    /// RocksDB's own handle, for reading.
+    pub(super) const fn db(&self) -> &DB {
+        &self.db
+    }
+
+    /// RocksDB's handle of a family.
+    pub(super) fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
+        let found = self.db.cf_handle(family.name());
+        Ok(found.ok_or_else(|| Fault::damaged(format!("the family {}", family.name()), "it is not there"))?)
+    }
+
+    /// A batch of writes, which come to be all at once or not at all.
+    pub(super) fn batch(&self) -> Batch<'_> {
+        Batch { database: self, writes: WriteBatch::default() }
+    }
+
+    /// Waits until everything that was written is on the disk, so that not even a power loss can take it.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let failed = |source| Fault::Write { what: "the write-ahead log".to_owned(), source };
+        Ok(self.db.flush_wal(true).map_err(failed)?)
+    }
+
+    /// The bytes of all files of the database.
+    pub(super) fn disk_bytes(&self) -> Result<u64, StoreError> {
+        let failed = |error| {
+            let folder = self.path.display();
+            StoreError::new(format!("reading the sizes of the files in {folder}: {error}"))
+        };
+        let mut bytes: u64 = 0;
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            match entry.and_then(|entry| entry.metadata()) {
+                Ok(metadata) => bytes = bytes.saturating_add(metadata.len()),
+                // Compaction deletes files while they are counted.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of one family, in files and in what is about to be written to files.
+    pub(super) fn family_bytes(&self, family: Family) -> Result<u64, StoreError> {
+        let handle = self.family(family)?;
+        let mut bytes: u64 = 0;
+        for property in [properties::LIVE_SST_FILES_SIZE, properties::CUR_SIZE_ALL_MEM_TABLES] {
+            let value = self.db.property_int_value_cf(handle, property);
+            let failed =
+                |source| Fault::Read { what: format!("the size of the family {}", family.name()), source };
+            bytes = bytes.saturating_add(value.map_err(failed)?.unwrap_or(0));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Writes that belong together.
+pub(super) struct Batch<'a> {
+    database: &'a Database,
+    writes: WriteBatch,
+}
+
+impl Batch<'_> {
+    /// Sets the value of a key.
+    pub(super) fn put(
+        &mut self,
+        family: Family,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<(), StoreError> {
+        self.writes.put_cf(self.database.family(family)?, key, value);
+        Ok(())
+    }
+
+    /// Removes a key.
+    pub(super) fn delete(&mut self, family: Family, key: impl AsRef<[u8]>) -> Result<(), StoreError> {
+        self.writes.delete_cf(self.database.family(family)?, key);
+        Ok(())
+    }
+
+    /// Writes all of it. `what` says what it is, should it fail.
+    pub(super) fn commit(self, what: impl FnOnce() -> String) -> Result<(), StoreError> {
+        let written = self.database.db.write_opt(self.writes, &write_options());
+        Ok(written.map_err(|source| Fault::Write { what: what(), source })?)
+    }
+}

@@ -1,0 +1,108 @@
+//! How RocksDB is set up, each choice with its reason.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, ReadOptions, WriteOptions,
+};
+
+use super::schema::Family;
+
+/// Bits of filter a key: about one look-up in a hundred for a key that is not there reads a block in vain.
+const FILTER_BITS_PER_KEY: f64 = 10.0;
+/// The write-ahead log is cut at this size, in bytes: what is read again after a crash, in well under a
+/// second.
+const MAX_WAL_BYTES: u64 = 32 << 20;
+/// RocksDB's own log file is cut at this size, in bytes.
+const MAX_LOG_FILE_BYTES: usize = 1 << 20;
+/// How many of RocksDB's own log files are kept.
+const KEPT_LOG_FILES: usize = 2;
+/// Threads for flushes and compactions: four nodes on one laptop are four times as many.
+const BACKGROUND_JOBS: i32 = 2;
+/// How far a scan reads ahead, in bytes.
+const SCAN_READAHEAD_BYTES: usize = 1 << 20;
+
+/// What an operator may choose. The defaults suit four nodes on one laptop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Memory for blocks, indexes and filters of the database's files, shared by all column families, in
+    /// bytes.
+    pub block_cache_bytes: usize,
+    /// Memory for what was written and is not yet in files, all column families together, in bytes.
+    pub write_buffer_bytes: usize,
+    /// The most files that the database holds open (threat S06). More files than these are opened and closed
+    /// as they are needed.
+    pub max_open_files: u16,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { block_cache_bytes: 64 << 20, write_buffer_bytes: 32 << 20, max_open_files: 64 }
+    }
+}
+
+/// Options of the database as a whole.
+pub(super) fn database_options(options: &StoreOptions) -> Options {
+    let mut database = Options::default();
+    database.create_if_missing(true);
+    // Checksums are verified wherever bytes come from the disk, and a fault stops all writing (threat S04).
+    database.set_paranoid_checks(true);
+    // After a power loss the log may end in a torn record: everything before it is kept, nothing behind it,
+    // so that the store is at an earlier tip, whole (threats S02 and S03). `AbsoluteConsistency` would refuse
+    // to start, the other modes would pick records from behind a hole.
+    database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    // A log that was synced and is now missing or short is an error, not an older tip.
+    database.set_track_and_verify_wals_in_manifest(true);
+    database.set_max_total_wal_size(MAX_WAL_BYTES);
+    database.set_db_write_buffer_size(options.write_buffer_bytes);
+    database.set_max_background_jobs(BACKGROUND_JOBS);
+    database.set_max_open_files(i32::from(options.max_open_files));
+    database.set_max_file_opening_threads(1);
+    // An idle node sleeps: no statistics on a timer.
+    database.set_stats_dump_period_sec(0);
+    database.set_stats_persist_period_sec(0);
+    database.set_log_level(LogLevel::Warn);
+    database.set_max_log_file_size(MAX_LOG_FILE_BYTES);
+    database.set_keep_log_file_num(KEPT_LOG_FILES);
+    database
+}
+
+/// The cache that all families share.
+pub(super) fn block_cache(options: &StoreOptions) -> Cache {
+    Cache::new_lru_cache(options.block_cache_bytes)
+}
+
+/// Options of one column family; `None` is RocksDB's own default family, which stays empty.
+pub(super) fn family_options(family: Option<Family>, options: &StoreOptions, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    // Indexes and filters live in the cache too, so that the cache's size bounds all memory for reading.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    if family.is_some_and(Family::is_probed) {
+        table.set_bloom_filter(FILTER_BITS_PER_KEY, false);
+    }
+    let mut column = Options::default();
+    column.set_block_based_table_factory(&table);
+    // Hashes, keys and signatures do not compress, and they are nearly all that is stored.
+    column.set_compression_type(DBCompressionType::None);
+    // One family may fill half of the memory for writing; the bound on all of them flushes earlier.
+    column.set_write_buffer_size(options.write_buffer_bytes / 2);
+    column
+}
+
+/// How every batch is written: with the write-ahead log, so that the death of the process loses nothing
+/// (the kernel has the bytes), and without waiting for the disk, so that a power loss may cost the last
+/// blocks, a suffix, which peers give again.
+pub(super) fn write_options() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(false);
+    options.set_sync(false);
+    options
+}
+
+/// How a family is read from end to end: ahead of the reader, and past the cache, which a scan would empty.
+pub(super) fn scan_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options.set_readahead_size(SCAN_READAHEAD_BYTES);
+    options
+}

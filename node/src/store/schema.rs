@@ -1,0 +1,153 @@
+//! What lies where: every column family, on one page.
+//!
+//! | family          | key                                    | value                                              |
+//! | --------------- | -------------------------------------- | -------------------------------------------------- |
+//! | `meta`          | `schema`                               | [`SCHEMA_VERSION`], u32                            |
+//! |                 | `chain`                                | the chain id (genesis hash), 32 bytes              |
+//! |                 | `tip`                                  | hash of the tip, 32 bytes; absent for the genesis  |
+//! | `headers`       | number u32                             | header, 80 bytes; flags u8; order of the body u64  |
+//! | `numbers`       | block hash                             | number u32                                         |
+//! | `bodies`        | number u32                             | borsh of the block                                 |
+//! | `undo`          | number u32                             | borsh of the coins that the block spent            |
+//! | `coins`         | txid, index u32                        | varint of 2 x height + (1 if a coinbase made it),  |
+//! |                 |                                        | varint of the amount, address of 32 bytes          |
+//! | `transactions`  | txid                                   | number u32 of its block, position u32              |
+//! | `history`       | address, height u32, position u32      | txid, varint received, varint sent                 |
+//! | `address_coins` | address, height u32, txid, index u32   | nothing                                            |
+//!
+//! The *number* of a header counts headers in the order in which they came, so that a parent's is always
+//! below its children's, bodies and undo data are written in ascending order (which compaction moves and
+//! never rewrites), and an index entry costs 4 bytes and not 32. The *position* of a transaction counts
+//! within its block, and the coinbase is 0. Flags: bit 0 says that the block is invalid, bit 1 that the body
+//! is here.
+//!
+//! Integers of fixed width are big-endian, so that keys sort by value; a varint is LEB128 without needless
+//! bytes. The UTXO set sorts as [`OutPoint`]s do. `transactions`, `history` and `address_coins` speak of the
+//! active chain alone and move in the same batch as coins, undo data and tip. The genesis block is in none of
+//! the families: it has no outputs, and every node has it.
+//!
+//! A change of any of this raises [`SCHEMA_VERSION`].
+
+use chain::{address::Address, hash::TxId, height::Height, transaction::OutPoint};
+
+/// The version of everything on this page. A store of another version is refused.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Key of the schema version in [`Family::Meta`].
+pub(super) const SCHEMA_KEY: &[u8] = b"schema";
+/// Key of the chain id in [`Family::Meta`].
+pub(super) const CHAIN_KEY: &[u8] = b"chain";
+/// Key of the tip in [`Family::Meta`].
+pub(super) const TIP_KEY: &[u8] = b"tip";
+
+/// Bytes of a coin's key.
+pub(super) const COIN_KEY_BYTES: usize = 36;
+/// Bytes of a key of [`Family::History`].
+pub(super) const HISTORY_KEY_BYTES: usize = 40;
+/// Bytes of a key of [`Family::AddressCoins`].
+pub(super) const ADDRESS_COIN_KEY_BYTES: usize = 72;
+
+/// A column family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Family {
+    /// Schema, chain and tip.
+    Meta,
+    /// Headers and what is known of them, in the order in which they came.
+    Headers,
+    /// From a block's hash to its header's number.
+    Numbers,
+    /// Blocks.
+    Bodies,
+    /// What connected blocks spent.
+    Undo,
+    /// The UTXO set.
+    Coins,
+    /// Where each transaction of the active chain is.
+    Transactions,
+    /// Which transactions touched an address.
+    History,
+    /// Which coins an address has.
+    AddressCoins,
+}
+
+impl Family {
+    /// All families.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Meta,
+        Self::Headers,
+        Self::Numbers,
+        Self::Bodies,
+        Self::Undo,
+        Self::Coins,
+        Self::Transactions,
+        Self::History,
+        Self::AddressCoins,
+    ];
+
+    /// Its name on the disk.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Headers => "headers",
+            Self::Numbers => "numbers",
+            Self::Bodies => "bodies",
+            Self::Undo => "undo",
+            Self::Coins => "coins",
+            Self::Transactions => "transactions",
+            Self::History => "history",
+            Self::AddressCoins => "address_coins",
+        }
+    }
+
+    /// Whether its keys are hashes that are often asked for in vain, so that a filter saves reads.
+    pub(super) const fn is_probed(self) -> bool {
+        matches!(self, Self::Numbers | Self::Coins | Self::Transactions)
+    }
+}
+
+/// Key of a coin.
+pub(super) fn coin_key(outpoint: &OutPoint) -> [u8; COIN_KEY_BYTES] {
+    let mut key = [0; COIN_KEY_BYTES];
+    key[..32].copy_from_slice(outpoint.txid.as_bytes());
+    key[32..].copy_from_slice(&outpoint.index.to_be_bytes());
+    key
+}
+
+/// The coin that a key names; nothing for a key of another length.
+pub(super) fn read_coin_key(key: &[u8]) -> Option<OutPoint> {
+    let (txid, index) = key.split_first_chunk()?;
+    Some(OutPoint { txid: TxId::from_bytes(*txid), index: u32::from_be_bytes(index.try_into().ok()?) })
+}
+
+/// Key of what a transaction did to an address.
+pub(super) fn history_key(address: &Address, height: Height, position: u32) -> [u8; HISTORY_KEY_BYTES] {
+    let mut key = [0; HISTORY_KEY_BYTES];
+    key[..32].copy_from_slice(address.as_bytes());
+    key[32..36].copy_from_slice(&height.get().to_be_bytes());
+    key[36..].copy_from_slice(&position.to_be_bytes());
+    key
+}
+
+/// Height and position that a key of [`Family::History`] names.
+pub(super) fn read_history_key(key: &[u8]) -> Option<(Height, u32)> {
+    let (height, position) = key.get(32..)?.split_first_chunk()?;
+    Some((Height::new(u32::from_be_bytes(*height)), u32::from_be_bytes(position.try_into().ok()?)))
+}
+
+/// Key of a coin of an address. The height comes first, so that the oldest coins do.
+pub(super) fn address_coin_key(
+    address: &Address,
+    height: Height,
+    outpoint: &OutPoint,
+) -> [u8; ADDRESS_COIN_KEY_BYTES] {
+    let mut key = [0; ADDRESS_COIN_KEY_BYTES];
+    key[..32].copy_from_slice(address.as_bytes());
+    key[32..36].copy_from_slice(&height.get().to_be_bytes());
+    key[36..].copy_from_slice(&coin_key(outpoint));
+    key
+}
+
+/// The coin that a key of [`Family::AddressCoins`] names.
+pub(super) fn read_address_coin_key(key: &[u8]) -> Option<OutPoint> {
+    read_coin_key(key.get(36..)?)
+}

@@ -1,0 +1,308 @@
+//! Reading: everything that is asked of one [`Snapshot`] is seen at one tip (threat R16), whatever is
+//! written meanwhile.
+
+use chain::{
+    address::Address,
+    amount::Amount,
+    block::{Block, Header},
+    encode,
+    hash::{BlockHash, TxId},
+    height::Height,
+    store::{HeaderStatus, StoreError},
+    transaction::OutPoint,
+    utxo::{Coin, Undo},
+};
+use rocksdb::{DBPinnableSlice, Direction, IteratorMode, ReadOptions};
+use sha2::{Digest, Sha256};
+
+use super::{
+    codec::{Malformed, read_coin, read_hash, read_header, read_number, read_place, read_touch},
+    database::Database,
+    fault::Fault,
+    options::scan_options,
+    schema::{
+        COIN_KEY_BYTES, Family, TIP_KEY, coin_key, history_key, read_address_coin_key, read_coin_key,
+        read_history_key,
+    },
+};
+
+/// The most coins that are looked up at once, so that a large block costs no more memory than this many.
+const COINS_PER_LOOKUP: usize = 4_096;
+/// The most entries that [`Snapshot::address_history`] gives, whatever is asked for.
+pub const MAX_HISTORY_ENTRIES: usize = 10_000;
+/// The most coins that [`Snapshot::address_coins`] gives, whatever is asked for.
+pub const MAX_ADDRESS_COINS: usize = 131_072;
+
+/// Where a transaction of the active chain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionLocation {
+    /// Its block.
+    pub block: BlockHash,
+    /// Its position in the block: 0 is the coinbase, `i` is `transactions[i - 1]`.
+    pub position: u32,
+}
+
+/// What a transaction of the active chain did to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The transaction.
+    pub txid: TxId,
+    /// The height of its block.
+    pub height: Height,
+    /// Its position in the block: 0 is the coinbase.
+    pub position: u32,
+    /// The sum of its outputs to the address.
+    pub received: Amount,
+    /// The sum of the address's coins that it spends.
+    pub sent: Amount,
+}
+
+/// The UTXO set in four numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UtxoStats {
+    /// How many coins there are.
+    pub count: u64,
+    /// The sum of their amounts.
+    pub amount: Amount,
+    /// SHA-256 over all coins in ascending order of outpoint: of each borsh(outpoint), then borsh(coin). Two
+    /// nodes at one tip have the same, however they store coins.
+    pub hash: [u8; 32],
+    /// The bytes that the coins take, roughly: in files, and in memory that is written to files next.
+    pub disk_bytes: u64,
+}
+
+/// A key and its value.
+type Row = (Box<[u8]>, Box<[u8]>);
+
+/// The store as it was at one moment. Short-lived: what it sees cannot be tidied up while it lives.
+pub struct Snapshot<'a> {
+    database: &'a Database,
+    snapshot: rocksdb::Snapshot<'a>,
+}
+
+impl<'a> Snapshot<'a> {
+    pub(super) fn new(database: &'a Database) -> Self {
+        Self { database, snapshot: database.db().snapshot() }
+    }
+
+    fn get(
+        &self,
+        family: Family,
+        key: &[u8],
+        what: impl Fn() -> String,
+    ) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
+        let value = self.snapshot.get_pinned_cf(self.database.family(family)?, key);
+        Ok(value.map_err(|source| Fault::Read { what: what(), source })?)
+    }
+
+    /// Reads one value.
+    fn value<T>(
+        &self,
+        family: Family,
+        key: &[u8],
+        what: impl Fn() -> String,
+        read: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(bytes) = self.get(family, key, &what)? else { return Ok(None) };
+        Ok(Some(read(&bytes).map_err(|why| Fault::damaged(what(), why))?))
+    }
+
+    /// Rows of a family in the order of their keys.
+    pub(super) fn rows(
+        &self,
+        family: Family,
+        mode: IteratorMode<'_>,
+        options: ReadOptions,
+    ) -> Result<impl Iterator<Item = Result<Row, StoreError>> + use<'_, 'a>, StoreError> {
+        let rows = self.snapshot.iterator_cf_opt(self.database.family(family)?, options, mode);
+        let failed = move |source| Fault::Read { what: format!("the family {}", family.name()), source };
+        Ok(rows.map(move |row| Ok(row.map_err(failed)?)))
+    }
+
+    /// The tip to which everything here belongs; the genesis block where nothing was connected.
+    ///
+    /// # Errors
+    /// [`StoreError`]; so for all methods.
+    pub fn tip(&self) -> Result<BlockHash, StoreError> {
+        let tip = self.value(Family::Meta, TIP_KEY, || "the tip".to_owned(), read_hash)?;
+        Ok(tip.map_or(self.database.chain(), BlockHash::from_bytes))
+    }
+
+    /// The number of a header.
+    pub(super) fn number(&self, hash: &BlockHash) -> Result<Option<u32>, StoreError> {
+        self.value(Family::Numbers, hash.as_bytes(), || format!("the number of block {hash}"), read_number)
+    }
+
+    /// The header with a number, and what is known of it.
+    pub(super) fn header(&self, number: u32) -> Result<(Header, HeaderStatus), StoreError> {
+        let what = || format!("header number {number}");
+        let row = self.value(Family::Headers, &number.to_be_bytes(), what, read_header)?;
+        Ok(row.ok_or_else(|| Fault::damaged(what(), "it is not there"))?)
+    }
+
+    /// All headers in the order of their numbers.
+    pub(super) fn headers(&self) -> Result<Vec<(Header, HeaderStatus)>, StoreError> {
+        let mut headers = Vec::new();
+        for (number, row) in (0u32..).zip(self.rows(Family::Headers, IteratorMode::Start, scan_options())?) {
+            let (key, value) = row?;
+            let what = || format!("header number {number}");
+            if *key != number.to_be_bytes() {
+                return Err(Fault::damaged(what(), "it is not there").into());
+            }
+            headers.push(read_header(&value).map_err(|why| Fault::damaged(what(), why))?);
+        }
+        Ok(headers)
+    }
+
+    /// The number that the next header gets.
+    pub(super) fn next_number(&self) -> Result<u32, StoreError> {
+        let last =
+            self.rows(Family::Headers, IteratorMode::End, ReadOptions::default())?.next().transpose()?;
+        let Some((key, _)) = last else { return Ok(0) };
+        let damaged = |why: &str| Fault::damaged("the last header's number", why);
+        let number = read_number(&key).map_err(damaged)?;
+        Ok(number.checked_add(1).ok_or_else(|| damaged("there is none above it"))?)
+    }
+
+    /// The block, if its body is here, on whatever branch; never the genesis block.
+    pub fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError> {
+        let Some(number) = self.number(hash)? else { return Ok(None) };
+        let what = || format!("the body of block {hash}");
+        let Some(bytes) = self.get(Family::Bodies, &number.to_be_bytes(), what)? else { return Ok(None) };
+        let block = Block::from_bytes(&bytes).map_err(|error| Fault::damaged(what(), error.to_string()))?;
+        if block.hash() != *hash {
+            return Err(Fault::damaged(what(), format!("it is the block {}", block.hash())).into());
+        }
+        Ok(Some(block))
+    }
+
+    /// What the block spent, if it is connected.
+    pub fn undo(&self, hash: &BlockHash) -> Result<Option<Undo>, StoreError> {
+        let Some(number) = self.number(hash)? else { return Ok(None) };
+        let what = || format!("the undo data of block {hash}");
+        let Some(bytes) = self.get(Family::Undo, &number.to_be_bytes(), what)? else { return Ok(None) };
+        Ok(Some(encode::from_bytes(&bytes).map_err(|error| Fault::damaged(what(), error.to_string()))?))
+    }
+
+    /// The coin at an outpoint, unless it does not exist or is spent.
+    pub fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> {
+        self.value(Family::Coins, &coin_key(outpoint), || format!("the coin {outpoint}"), read_coin)
+    }
+
+    /// The coins at outpoints, in their order.
+    pub fn coins(&self, outpoints: &[OutPoint]) -> Result<Vec<Option<Coin>>, StoreError> {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        let family = self.database.family(Family::Coins)?;
+        let mut coins = Vec::with_capacity(outpoints.len());
+        for chunk in outpoints.chunks(COINS_PER_LOOKUP) {
+            let keys: Vec<[u8; COIN_KEY_BYTES]> = chunk.iter().map(coin_key).collect();
+            let values = self.database.db().batched_multi_get_cf_opt(family, &keys, false, &options);
+            for (outpoint, value) in chunk.iter().zip(values) {
+                let what = || format!("the coin {outpoint}");
+                let value = value.map_err(|source| Fault::Read { what: what(), source })?;
+                let coin = value.map(|bytes| read_coin(&bytes)).transpose();
+                coins.push(coin.map_err(|why| Fault::damaged(what(), why))?);
+            }
+        }
+        Ok(coins)
+    }
+
+    /// All coins in ascending order of outpoint.
+    pub fn utxo_set(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(OutPoint, Coin), StoreError>> + use<'_, 'a>, StoreError> {
+        let rows = self.rows(Family::Coins, IteratorMode::Start, scan_options())?;
+        Ok(rows.map(|row| {
+            let (key, value) = row?;
+            let outpoint = read_coin_key(&key);
+            let outpoint = outpoint.ok_or_else(|| Fault::damaged("a coin's key", "it has a wrong length"))?;
+            let coin = read_coin(&value);
+            Ok((outpoint, coin.map_err(|why| Fault::damaged(format!("the coin {outpoint}"), why))?))
+        }))
+    }
+
+    /// Counts, adds up and hashes the UTXO set. Reads all of it.
+    pub fn utxo_stats(&self) -> Result<UtxoStats, StoreError> {
+        let mut hasher = Sha256::new();
+        let mut count: u64 = 0;
+        let mut amount = Amount::ZERO;
+        for coin in self.utxo_set()? {
+            let (outpoint, coin) = coin?;
+            hasher.update(encode::to_bytes(&(outpoint, &coin)));
+            count = count.saturating_add(1);
+            let sum = amount.checked_add(coin.output.amount);
+            amount = sum.ok_or_else(|| Fault::damaged("the UTXO set", "its amounts overflow"))?;
+        }
+        let disk_bytes = self.database.family_bytes(Family::Coins)?;
+        Ok(UtxoStats { count, amount, hash: hasher.finalize().into(), disk_bytes })
+    }
+
+    /// Where a transaction or coinbase of the active chain is.
+    pub fn transaction_location(&self, txid: &TxId) -> Result<Option<TransactionLocation>, StoreError> {
+        let what = || format!("the index entry of transaction {txid}");
+        let Some(place) = self.value(Family::Transactions, txid.as_bytes(), what, read_place)? else {
+            return Ok(None);
+        };
+        let (header, _) = self.header(place.number)?;
+        Ok(Some(TransactionLocation { block: header.hash(), position: place.position }))
+    }
+
+    /// What touched an address, the newest first, after the first `skip`: at most `limit` entries and at most
+    /// [`MAX_HISTORY_ENTRIES`].
+    pub fn address_history(
+        &self,
+        address: &Address,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, StoreError> {
+        let last = history_key(address, Height::new(u32::MAX), u32::MAX);
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(address.as_bytes().as_slice());
+        let rows = self.rows(Family::History, IteratorMode::From(&last, Direction::Reverse), options)?;
+        rows.skip(skip)
+            .take(limit.min(MAX_HISTORY_ENTRIES))
+            .map(|row| {
+                let (key, value) = row?;
+                let damaged = |why| Fault::damaged("an entry of an address's history", why);
+                let (height, position) =
+                    read_history_key(&key).ok_or_else(|| damaged("its key has a wrong length"))?;
+                let touch = read_touch(&value).map_err(damaged)?;
+                let (txid, received, sent) = (touch.txid, touch.received, touch.sent);
+                Ok(HistoryEntry { txid, height, position, received, sent })
+            })
+            .collect()
+    }
+
+    /// The coins of an address, the oldest first: at most `limit` and at most [`MAX_ADDRESS_COINS`].
+    pub fn address_coins(
+        &self,
+        address: &Address,
+        limit: usize,
+    ) -> Result<Vec<(OutPoint, Coin)>, StoreError> {
+        let first = address.as_bytes().as_slice();
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(rocksdb::PrefixRange(first));
+        let rows = self.rows(Family::AddressCoins, IteratorMode::From(first, Direction::Forward), options)?;
+        let mut outpoints = Vec::new();
+        for row in rows.take(limit.min(MAX_ADDRESS_COINS)) {
+            let outpoint = read_address_coin_key(&row?.0);
+            outpoints.push(
+                outpoint.ok_or_else(|| {
+                    Fault::damaged("the key of a coin of an address", "it has a wrong length")
+                })?,
+            );
+        }
+        let coins = self.coins(&outpoints)?;
+        let pair = |(outpoint, coin): (OutPoint, Option<Coin>)| {
+            let why = "its address has it, but the UTXO set does not";
+            Ok((outpoint, coin.ok_or_else(|| Fault::damaged(format!("the coin {outpoint}"), why))?))
+        };
+        outpoints.into_iter().zip(coins).map(pair).collect()
+    }
+
+    /// The bytes of all files of the database.
+    pub fn disk_bytes(&self) -> Result<u64, StoreError> {
+        self.database.disk_bytes()
+    }
+}

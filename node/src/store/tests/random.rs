@@ -1,0 +1,219 @@
+//! The same blocks in the same order, given to a ledger over the reference store and to one over RocksDB.
+
+use std::collections::BTreeMap;
+
+use chain::{
+    address::Address,
+    amount::Amount,
+    block::Block,
+    encode,
+    hash::{BlockHash, TxId, sha256},
+    height::Height,
+    ledger::Ledger,
+    memory::MemoryStore,
+    store::Store,
+    transaction::{OutPoint, Output},
+    utxo::Coin,
+};
+use proptest::prelude::*;
+use rocksdb::{IteratorMode, ReadOptions};
+
+use super::{
+    super::{HistoryEntry, RocksStore, TransactionLocation, schema::Family},
+    builder::{Builder, OWNERS, Spend, address, easy_chain},
+    folder, open_ledger,
+};
+
+/// How many blocks back a new block may stand: as deep as forks are.
+const FORK_DEPTH: usize = 6;
+
+/// One block, and how it is delivered.
+#[derive(Clone, Debug)]
+struct Step {
+    /// How many blocks before the last one made its parent is.
+    back: usize,
+    miner: u8,
+    spends: Vec<Spend>,
+    /// Whether only the header is delivered for now.
+    hold: bool,
+    /// Whether a body that was held is delivered after it.
+    release: bool,
+    /// Whether the store is closed and opened again after it.
+    reopen: bool,
+}
+
+fn spend() -> impl Strategy<Value = Spend> {
+    let coins = prop::collection::vec(any::<usize>(), 1..3);
+    (coins, 0..OWNERS, any::<bool>(), prop::bool::weighted(0.05))
+        .prop_map(|(coins, to, data, careless)| Spend { coins, to, data, careless })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Most blocks stand on the last one, so that chains grow.
+    let back = prop_oneof![3 => Just(0), 2 => 0..FORK_DEPTH];
+    let spends = prop::collection::vec(spend(), 0..4);
+    let often = prop::bool::weighted(0.3);
+    (back, 0..OWNERS, spends, often, often, prop::bool::weighted(0.1)).prop_map(
+        |(back, miner, spends, hold, release, reopen)| Step { back, miner, spends, hold, release, reopen },
+    )
+}
+
+/// What the indexes must say, by walking the active chain.
+#[derive(Default)]
+struct NaiveIndex {
+    locations: BTreeMap<TxId, TransactionLocation>,
+    /// By address, the oldest first.
+    history: BTreeMap<Address, Vec<HistoryEntry>>,
+    outputs: BTreeMap<OutPoint, Output>,
+}
+
+impl NaiveIndex {
+    fn of(ledger: &Ledger<MemoryStore>) -> Self {
+        let mut index = Self::default();
+        for height in 1..=ledger.tip().id.height.get() {
+            let node = ledger.active(Height::new(height)).expect("below the tip");
+            let hash = ledger.tree().node(node).hash();
+            index.walk(&ledger.block(&hash).expect("in memory").expect("active"), hash, Height::new(height));
+        }
+        index
+    }
+
+    fn walk(&mut self, block: &Block, hash: BlockHash, height: Height) {
+        let coinbase = (block.coinbase.txid(), Vec::new(), block.coinbase.outputs.clone());
+        let others = block.transactions.iter().map(|it| (it.txid(), it.inputs.clone(), it.outputs.clone()));
+        for (position, (txid, inputs, outputs)) in (0..).zip(std::iter::once(coinbase).chain(others)) {
+            self.locations.insert(txid, TransactionLocation { block: hash, position });
+            let mut sums: BTreeMap<Address, (u64, u64)> = BTreeMap::new();
+            for input in &inputs {
+                let output = &self.outputs[input];
+                let address = output.address().expect("a payment was spent");
+                sums.entry(*address).or_default().1 += output.amount.pebbles();
+            }
+            for (index, output) in (0..).zip(outputs) {
+                if let Some(address) = output.address() {
+                    sums.entry(*address).or_default().0 += output.amount.pebbles();
+                }
+                self.outputs.insert(OutPoint { txid, index }, output);
+            }
+            for (address, (received, sent)) in sums {
+                let (received, sent) = (Amount::from_pebbles(received), Amount::from_pebbles(sent));
+                let entry = HistoryEntry { txid, height, position, received, sent };
+                self.history.entry(address).or_default().push(entry);
+            }
+        }
+    }
+}
+
+fn compare(builder: &Builder, memory: &Ledger<MemoryStore>, rocks: &Ledger<RocksStore>) {
+    assert_eq!(memory.tip(), rocks.tip());
+    let snapshot = rocks.store().snapshot();
+    assert_eq!(snapshot.tip().expect("a tip"), memory.tip().id.hash);
+    let utxo_set: BTreeMap<OutPoint, Coin> =
+        memory.store().utxo_set().iter().map(|(outpoint, coin)| (*outpoint, coin.clone())).collect();
+    let stored: Result<Vec<(OutPoint, Coin)>, _> = snapshot.utxo_set().expect("coins").collect();
+    assert!(stored.expect("coins").into_iter().eq(utxo_set.clone()), "the same coins, sorted");
+    let bytes: Vec<u8> = utxo_set.iter().flat_map(|pair| encode::to_bytes(&pair)).collect();
+    let amount = utxo_set.values().map(|coin| coin.output.amount.pebbles()).sum();
+    let stats = snapshot.utxo_stats().expect("coins");
+    assert_eq!(stats.hash, sha256(&bytes));
+    assert_eq!(stats.count, u64::try_from(utxo_set.len()).expect("few"));
+    assert_eq!(stats.amount, Amount::from_pebbles(amount));
+    for made in builder.made.iter().skip(1) {
+        let hash = made.block.hash();
+        assert_eq!(memory.store().undo(&hash).expect("in memory"), rocks.store().undo(&hash).expect("undo"));
+        assert_eq!(
+            memory.store().block(&hash).expect("in memory"),
+            rocks.store().block(&hash).expect("body")
+        );
+    }
+    let (expected, stored) = (memory.store().load().expect("in memory"), rocks.store().load().expect("rows"));
+    assert_eq!(expected.headers, stored.headers);
+    let genesis = builder.chain.id();
+    assert_eq!(expected.tip.filter(|tip| *tip != genesis), stored.tip);
+    compare_indexes(memory, rocks, &utxo_set);
+}
+
+fn compare_indexes(
+    memory: &Ledger<MemoryStore>,
+    rocks: &Ledger<RocksStore>,
+    utxo_set: &BTreeMap<OutPoint, Coin>,
+) {
+    let snapshot = rocks.store().snapshot();
+    let naive = NaiveIndex::of(memory);
+    for (txid, location) in &naive.locations {
+        assert_eq!(snapshot.transaction_location(txid).expect("an entry"), Some(*location));
+    }
+    for owner in 0..OWNERS {
+        let address = address(owner);
+        let mut history = snapshot.address_history(&address, 0, usize::MAX).expect("entries");
+        history.reverse();
+        assert_eq!(history, naive.history.get(&address).cloned().unwrap_or_default());
+        let coins = snapshot.address_coins(&address, usize::MAX).expect("coins");
+        let mut expected: Vec<(OutPoint, Coin)> =
+            utxo_set.iter().map(|(outpoint, coin)| (*outpoint, coin.clone())).collect();
+        expected.retain(|(_, coin)| coin.output.address() == Some(&address));
+        expected.sort_by_key(|(outpoint, coin)| (coin.height, *outpoint));
+        assert_eq!(coins, expected);
+    }
+    // Nothing but that is there: no entry of a block that left the chain stays.
+    let count = |family| {
+        snapshot.rows(family, IteratorMode::Start, ReadOptions::default()).expect("a family").count()
+    };
+    assert_eq!(count(Family::Transactions), naive.locations.len());
+    assert_eq!(count(Family::History), naive.history.values().map(Vec::len).sum::<usize>());
+    assert_eq!(count(Family::AddressCoins), utxo_set.len());
+    let connected = usize::try_from(memory.tip().id.height.get()).expect("low");
+    assert_eq!(count(Family::Undo), connected, "undo data of connected blocks, and of no others");
+}
+
+/// Gives a block to both ledgers, which must say the same.
+fn submit(builder: &Builder, index: usize, memory: &mut Ledger<MemoryStore>, rocks: &mut Ledger<RocksStore>) {
+    let block = &builder.made[index].block;
+    let expected = memory.submit(block.clone(), builder.now());
+    let found = rocks.submit(block.clone(), builder.now());
+    assert_eq!(format!("{expected:?}"), format!("{found:?}"));
+    compare(builder, memory, rocks);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn s01_the_store_equals_the_reference_store(steps in prop::collection::vec(step(), 1..30)) {
+        let chain = easy_chain("equal");
+        let folder = folder();
+        let mut builder = Builder::new(&chain);
+        let mut memory = Ledger::open(chain.clone(), MemoryStore::default()).expect("an empty store");
+        let mut rocks = open_ledger(folder.path(), &chain);
+        let mut held = Vec::new();
+        for step in steps {
+            let parent = builder.made.len() - 1 - step.back.min(builder.made.len() - 1);
+            let index = builder.make(parent, step.miner, &step.spends);
+            if step.hold {
+                let headers = [builder.made[index].block.header];
+                let expected = memory.submit_headers(&headers, builder.now());
+                let found = rocks.submit_headers(&headers, builder.now());
+                prop_assert_eq!(format!("{expected:?}"), format!("{found:?}"));
+                held.push(index);
+            } else {
+                submit(&builder, index, &mut memory, &mut rocks);
+            }
+            if step.release && !held.is_empty() {
+                submit(&builder, held.remove(0), &mut memory, &mut rocks);
+            }
+            if step.reopen {
+                drop(rocks);
+                rocks = open_ledger(folder.path(), &chain);
+                let store = memory.store().clone();
+                memory = Ledger::open(chain.clone(), store).expect("a whole store");
+                compare(&builder, &memory, &rocks);
+            }
+        }
+        // The youngest first, so that the bodies of whole branches come from above.
+        for index in held.into_iter().rev() {
+            submit(&builder, index, &mut memory, &mut rocks);
+        }
+        drop(rocks);
+        compare(&builder, &memory, &open_ledger(folder.path(), &chain));
+    }
+}
