@@ -1,5 +1,6 @@
 //! The engine, driven by hand: every story is a sequence of events, and runs the same each time.
 
 mod conversation;
+mod hostile;
 mod mempool;
 mod network;

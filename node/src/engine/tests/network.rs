@@ -25,8 +25,8 @@ use miner::{Template, TemplateRequest};
 
 use super::super::{Action, Engine, Event, Now};
 use crate::p2p::{
-    FromNet, Gossip, Peer, Reply, RequestId, ToNet,
-    wire::{Response, Verdict},
+    FromNet, Gossip, Peer, Reply, RequestFailure, RequestId, ToNet,
+    wire::{Request, Response, Verdict},
 };
 
 pub(super) type TestEngine = Engine<MemoryStore>;
@@ -77,6 +77,8 @@ pub(super) struct Network {
     seen: HashSet<(usize, TxId)>,
     /// Nodes that take requests and never answer.
     pub(super) silent: BTreeSet<usize>,
+    /// Nodes that refuse every request for blocks at once.
+    pub(super) refusing: BTreeSet<usize>,
     /// Who disconnected whom, and with a ban.
     pub(super) banned: Vec<(usize, usize, String)>,
     /// What is done to each response before it is delivered: `(from, response)`.
@@ -102,6 +104,7 @@ impl Network {
             gossip: HashMap::new(),
             seen: HashSet::new(),
             silent: BTreeSet::new(),
+            refusing: BTreeSet::new(),
             banned: Vec::new(),
             tamper: None,
             tokens: 0,
@@ -142,6 +145,14 @@ impl Network {
             if let FromNet::Request { .. } = message
                 && self.silent.contains(&node)
             {
+                continue;
+            }
+            if let FromNet::Request { reply, request: Request::Blocks(_), .. } = &message
+                && self.refusing.contains(&node)
+            {
+                let (asker, answerer, id) = self.replies.remove(reply).expect("answered once");
+                let result = Err(RequestFailure::Refused("not now".into()));
+                self.queue.push_back((asker, FromNet::Response { peer: peer(answerer), id, result }));
                 continue;
             }
             let actions = self.engines[node].on(Event::Net(message), self.now).expect("memory does not fail");
