@@ -15,15 +15,14 @@ use chain::{
     address::Address,
     block::{Block, Header},
     error::SubmitError,
-    genesis::{Chain, GenesisError, TEMPLATE_VERSION},
-    hash::{BlockHash, MerkleRoot},
+    genesis::{Chain, GenesisError, genesis_block},
     height::Height,
     ledger::{Ledger, OpenError},
     memory::MemoryStore,
     params::{Params, ParamsError},
     pow::Target,
     time::Time,
-    transaction::{Coinbase, FREE_RUN_BYTES},
+    transaction::FREE_RUN_BYTES,
 };
 use miner::{
     Template, TemplateError, TemplateRequest,
@@ -66,18 +65,8 @@ pub enum PremineError {
 pub fn mine_genesis(params: Params, cancelled: &AtomicBool) -> Result<Chain, PremineError> {
     params.check().map_err(GenesisError::from)?;
     let target = params.initial_bits.to_target().map_err(|_| GenesisError::Params(ParamsError::Bits))?;
-    let mut free = [0; FREE_RUN_BYTES];
-    free[..32].copy_from_slice(&params.commitment());
-    let coinbase = Coinbase { height: Height::ZERO, free, outputs: Vec::new() };
-    // Rules G2 and G3; `Chain::new` holds the nonce against its own block, so a mistake here makes no chain.
-    let header = Header {
-        version: TEMPLATE_VERSION,
-        previous: BlockHash::ZERO,
-        merkle_root: MerkleRoot::from_bytes(coinbase.txid().to_bytes()),
-        time: params.genesis_time,
-        bits: params.initial_bits,
-        nonce: 0,
-    };
+    // Rule G3: `Chain::new` holds the nonce against the block again.
+    let header = genesis_block(&params, 0).header;
     let nonce = find_nonce(&new_search()?, &header, &target, cancelled)?.ok_or(GenesisError::NoNonce)?;
     Ok(Chain::new(params, nonce)?)
 }

@@ -108,6 +108,27 @@ fn c17_a_reorganisation_drops_what_spends_an_undone_coinbase() {
     assert!(network.engines[0].mempool().is_empty(), "its coin never existed on this chain");
 }
 
+#[test]
+fn m07_what_stands_on_a_loser_goes_with_it() {
+    let mut network = Network::new(2);
+    let block = network.mine(0, &key(1));
+    network.mine(0, &key(9));
+    network.connect(0, 1);
+    network.cut(0, 1);
+    let loser = pay_all(&network, reward(&block), 1_000);
+    let coin = (OutPoint { txid: loser.txid(), index: 0 }, loser.outputs[0].amount);
+    let child = pay_all(&network, coin, 1_000);
+    network.send(0, loser).expect("valid");
+    network.send(0, child).expect("valid");
+    let winner = pay_all(&network, reward(&block), 2_000);
+    network.send(1, winner).expect("valid on the other side");
+    network.mine(1, &key(9));
+    network.connect(0, 1);
+    assert_eq!(network.tip(0), network.tip(1));
+    assert!(network.engines[0].mempool().is_empty(), "neither the loser nor its child can ever be mined");
+    assert_eq!(network.engines[0].mempool().bytes(), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
