@@ -1,0 +1,44 @@
+//! Somebody tries the program out at a prompt: help, versions, completions, a benchmark, and mistakes.
+//! Answers go to standard output and nothing else does; mistakes end with an error that says what to do.
+
+use std::process::{Command, Stdio};
+
+use tests::command::{cairn, run, run_with_input};
+
+const COMMANDS: [&str; 6] = ["node", "wallet", "mine", "devnet", "rpc", "chain"];
+
+#[test]
+fn every_command_explains_itself() {
+    let help = run(["--help"]).success();
+    for command in COMMANDS {
+        assert!(help.contains(command), "{command}: {help}");
+        let own = run([command, "--help"]).success();
+        assert!(own.contains("Usage: cairn ") && own.contains(command), "{own}");
+    }
+    assert!(run(["--version"]).success().starts_with("cairn "));
+    // Without a command there is nothing to answer.
+    let said = run::<&str>([]).failure();
+    assert!(said.contains("Usage"), "{said}");
+    let said = run(["devnett"]).failure();
+    assert!(said.contains("devnet"), "the nearest command is suggested: {said}");
+}
+
+#[test]
+fn completions_are_a_script_that_bash_understands() {
+    let script = run(["completions", "bash"]).success();
+    let mut bash = Command::new("bash");
+    bash.args(["-n", "-s"]).stderr(Stdio::piped());
+    let outcome = run_with_input(bash, &script);
+    assert!(outcome.status.success(), "{outcome}");
+    assert!(script.contains("devnet"));
+}
+
+#[test]
+fn the_benchmark_prints_figures() {
+    let mut command = cairn();
+    command.args(["mine", "--benchmark", "--secs", "1", "--threads", "1", "--json"]);
+    let figures = run_with_input(command, "").json();
+    let figures = figures.as_object().expect("an object");
+    let rates: Vec<f64> = figures.values().filter_map(serde_json::Value::as_f64).collect();
+    assert!(rates.len() >= 3 && rates.iter().all(|rate| *rate > 0.0), "{figures:?}");
+}
