@@ -128,12 +128,8 @@ impl<S: Store> Engine<S> {
     /// [`StoreError`]: the node must stop.
     pub fn on(&mut self, event: Event, now: Now) -> Result<Vec<Action>, StoreError> {
         match event {
-            Event::Net(FromNet::Connected { peer, address, outbound, .. }) => {
-                tracing::info!(%peer, %address, outbound, "peer connected");
-                self.greet(peer, now);
-            }
+            Event::Net(FromNet::Connected { peer, .. }) => self.greet(peer, now),
             Event::Net(FromNet::Disconnected { peer }) => {
-                tracing::info!(%peer, "peer disconnected");
                 self.peers.remove(&peer);
                 self.window.forget_peer(peer);
                 self.fetch(now);
@@ -148,7 +144,8 @@ impl<S: Store> Engine<S> {
                 let verdict = self.judge_gossip(peer, *transaction, now)?;
                 self.send(ToNet::Verdict { gossip, verdict });
             }
-            Event::Net(FromNet::Listening { address }) => tracing::info!(%address, "listening"),
+            // Where we listen concerns whoever bootstraps from us, not the ledger.
+            Event::Net(FromNet::Listening { .. }) => {}
             Event::Tick => self.on_tick(now)?,
         }
         Ok(self.drain())
