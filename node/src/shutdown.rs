@@ -1,26 +1,37 @@
 //! How a node is told to end, and how it ends when a part of it panics.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for SIGINT or SIGTERM. After the first, a second one ends the process at once.
+/// How long after the first signal further ones mean the same: whoever ends a program often signals it and its
+/// whole group at once.
+const DEAFNESS: Duration = Duration::from_secs(1);
+
+/// Waits for SIGINT or SIGTERM. A second one, a moment later, ends the process at once.
 ///
 /// # Errors
 /// Where the system does not let us listen for signals.
 pub async fn signalled() -> std::io::Result<()> {
+    one_signal().await?;
+    tokio::spawn(async {
+        tokio::time::sleep(DEAFNESS).await;
+        // Only signals from now on are heard here.
+        if one_signal().await.is_ok() {
+            tracing::warn!("told to end twice: ending at once");
+            std::process::exit(130);
+        }
+    });
+    Ok(())
+}
+
+async fn one_signal() -> std::io::Result<()> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
     tokio::select! {
         _ = interrupts.recv() => {}
         _ = terminations.recv() => {}
     }
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupts.recv() => {}
-            _ = terminations.recv() => {}
-        }
-        tracing::warn!("told to end twice: ending at once");
-        std::process::exit(130);
-    });
     Ok(())
 }
 

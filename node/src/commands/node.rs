@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::oneshot;
 
 use crate::{
     cli::NodeArgs,
@@ -47,15 +46,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
             () = stdin_closed => {}
         }
     };
-    let outcome = runtime.block_on(async move {
-        let (started, up) = oneshot::channel();
-        tokio::spawn(async move {
-            if let Ok(live::Started { p2p, .. }) = up.await {
-                tracing::info!(addresses = ?p2p, "other nodes join with --bootstrap and one of these");
-            }
-        });
-        live::run(config, stop, started).await
-    });
+    let outcome = runtime.block_on(live::run(config, stop));
     // Work that cannot be interrupted, such as a search that somebody asked for, is left behind.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(outcome?)

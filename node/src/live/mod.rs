@@ -21,7 +21,7 @@ use rpc::{
 };
 use thiserror::Error;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::{JoinError, JoinSet},
 };
 
@@ -110,34 +110,20 @@ pub enum NodeError {
     Panicked(&'static str),
 }
 
-/// Where a node that has started can be reached.
-#[derive(Clone, Debug)]
-pub struct Started {
-    /// The RPC server's address, with the port that the system chose.
-    pub rpc: SocketAddr,
-    /// What other nodes' `--bootstrap` takes.
-    pub p2p: Vec<String>,
-}
-
 /// The tasks of a running node. The end of any of them ends the node.
 type Parts = JoinSet<Result<(), NodeError>>;
 
-/// Runs a node until `stop` is done, its RPC is told to stop, or a part of it fails. `started` hears once
-/// that everything is up.
+/// Runs a node until `stop` is done, its RPC is told to stop, or a part of it fails.
 ///
 /// # Errors
 /// [`NodeError`]: what could not start, or what failed.
-pub async fn run(
-    config: NodeConfig,
-    stop: impl Future<Output = ()>,
-    started: oneshot::Sender<Started>,
-) -> Result<(), NodeError> {
+pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
     std::fs::create_dir_all(&config.datadir)
         .map_err(|error| NodeError::File { path: config.datadir.clone(), error })?;
     let lock = Arc::new(DataDirLock::acquire(&config.datadir, LOCK_WAIT)?);
     let shutdown = Arc::new(watch::channel(false).0);
     let mut parts = Parts::new();
-    let first = serve(config, lock.clone(), &shutdown, &mut parts, stop, started).await;
+    let first = serve(config, lock.clone(), &shutdown, &mut parts, stop).await;
     tracing::info!("shutting down");
     shutdown.send_replace(true);
     // The engine drops the ledger and the store with it, so that the folder is free before the lock is. What
@@ -157,7 +143,6 @@ async fn serve(
     shutdown: &Arc<watch::Sender<bool>>,
     parts: &mut Parts,
     stop: impl Future<Output = ()>,
-    started: oneshot::Sender<Started>,
 ) -> Result<(), NodeError> {
     let stopping = shutdown.subscribe();
     let store = RocksStore::open(&config.datadir.join("store"), &config.chain, &StoreOptions::default())?;
@@ -204,8 +189,6 @@ async fn serve(
     let server = ServerConfig { accounts, allowed_hosts: Vec::new() };
     let rpc = rpc::server::serve(listener, backend, server, until(stopping.clone()));
     parts.spawn(async { Ok(rpc.await?) });
-    // Nobody has to care that the node is up.
-    drop(started.send(Started { rpc: rpc_address, p2p: net_view.listening() }));
     tracing::info!(rpc = %rpc_address, "node started");
 
     tokio::select! {

@@ -208,7 +208,7 @@ impl Service {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 let address = self.full_address(address);
-                tracing::info!(%address, "listening");
+                tracing::info!(%address, "listening; other nodes join with --bootstrap and this address");
                 self.view.add_listening(address.clone());
                 self.tell(FromNet::Listening { address });
             }

@@ -86,10 +86,15 @@ impl DataDirLock {
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open().map_err(unusable)?;
         let begin = Instant::now();
+        let mut told = false;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::Error(source)) => return Err(unusable(source)),
+                Err(TryLockError::WouldBlock) if !told => {
+                    tracing::info!(folder = %datadir.display(), "in use: waiting {} s for its holder", wait.as_secs());
+                    told = true;
+                }
                 Err(TryLockError::WouldBlock) => {}
             }
             let left = wait.saturating_sub(begin.elapsed());

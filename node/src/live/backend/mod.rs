@@ -167,6 +167,18 @@ fn template_data(number: u64, template: &Template, fees: &[Amount]) -> TemplateD
     }
 }
 
+/// Blocks on demand carry times above the median of those before them, and may run ahead of the clock only so far.
+fn ahead_of_the_clock(error: &impl std::fmt::Display) -> Rejection {
+    Rejection {
+        kind: RejectionKind::Refused,
+        reason: "time-too-new".into(),
+        details: format!(
+            "{error}; blocks were made faster than the clock goes: wait a little and ask again, or use a chain \
+             with --half-life 0"
+        ),
+    }
+}
+
 /// Searches a block by hand, for chains on which blocks are made on demand.
 fn solve(template: &Template, tries: &mut u64) -> Option<Block> {
     let mut header = template.header_with(0, template.time, 0);
@@ -274,7 +286,12 @@ impl Backend for NodeBackend {
             let number = self.next_number();
             let made =
                 self.parts.engine.call(move |engine, now| template(engine, address, number, now)).await?;
-            let made = made.map_err(store_failed)?;
+            let made = match made {
+                Ok(made) => made,
+                // Made faster than the clock goes (rule C2): what was made so far stands.
+                Err(TemplateError::ClockBehind { .. }) if !hashes.is_empty() => break,
+                Err(error) => return Err(ahead_of_the_clock(&error).into()),
+            };
             let searched = tokio::task::spawn_blocking(move || (solve(&made, &mut tries), tries)).await;
             let (block, left) = searched.map_err(store_failed)?;
             tries = left;
@@ -284,19 +301,9 @@ impl Backend for NodeBackend {
             match outcome {
                 Ok(update) if update.refusal(&hash).is_none() => hashes.push(hash),
                 Ok(_) => break,
-                // Made faster than the clock allows (rule C2): what was made so far stands.
                 Err(SubmitError::TooEarly { .. }) if !hashes.is_empty() => break,
-                Err(error) => {
-                    let reason = match not_taken(&error) {
-                        Some(BlockVerdict::Rejected(reason)) => reason,
-                        Some(_) => "not-taken".into(),
-                        None => return Err(store_failed(&error)),
-                    };
-                    let details = format!(
-                        "{error}; wait until the clock has caught up, or use a chain with half-life 0"
-                    );
-                    return Err(Rejection { kind: RejectionKind::Refused, reason, details }.into());
-                }
+                Err(error @ SubmitError::Storage(_)) => return Err(store_failed(error)),
+                Err(error) => return Err(ahead_of_the_clock(&error).into()),
             }
         }
         Ok(hashes)
