@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use bech32::{Bech32m, Hrp, primitives::decode::CheckedHrpstring};
+use bech32::{
+    Bech32m, Hrp,
+    primitives::decode::{CharError, CheckedHrpstring, CheckedHrpstringError, UncheckedHrpstringError},
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
@@ -22,8 +25,13 @@ pub struct Address([u8; 32]);
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AddressError {
     /// Not bech32m: a wrong character, mixed case, a wrong checksum, a wrong length.
-    #[error("not an address: {0} (was it typed by hand? copy it whole)")]
-    Malformed(String),
+    #[error("not an address: {why}; copy it whole (addresses of this chain begin with {expected}1)")]
+    Malformed {
+        /// What is wrong.
+        why: &'static str,
+        /// The prefix of this chain.
+        expected: String,
+    },
     /// An address of another chain.
     #[error("this address begins with {found:?}, but addresses of this chain begin with {expected:?}")]
     OtherChain {
@@ -73,27 +81,39 @@ impl Address {
     /// # Errors
     /// [`AddressError`] where the text is damaged, of another chain, or of a later version.
     pub fn decode(prefix: &str, text: &str) -> Result<Self, AddressError> {
-        let malformed = |why: &dyn fmt::Display| AddressError::Malformed(why.to_string());
+        let malformed = |why| AddressError::Malformed { why, expected: prefix.into() };
         if text.len() > MAX_TEXT_BYTES {
-            return Err(malformed(&"it is too long"));
+            return Err(malformed("it is too long"));
         }
-        let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|error| malformed(&error))?;
+        let checked =
+            CheckedHrpstring::new::<Bech32m>(text).map_err(|error| malformed(why_unreadable(&error)))?;
         let found = checked.hrp().to_lowercase();
         if found != prefix {
             return Err(AddressError::OtherChain { expected: prefix.into(), found });
         }
         let data: Vec<u8> = checked.byte_iter().collect();
-        let (version, hash) = data.split_first().ok_or_else(|| malformed(&"it is empty"))?;
+        let (version, hash) = data.split_first().ok_or_else(|| malformed("it is empty"))?;
         if *version != VERSION {
             return Err(AddressError::UnknownVersion(*version));
         }
-        let hash = hash.try_into().map_err(|_| malformed(&"it does not hold 32 bytes"))?;
+        let hash = hash.try_into().map_err(|_| malformed("it has a wrong length"))?;
         let address = Self(hash);
         // The last character carries padding bits: only zeros are an address's one and only text.
         if address.encode(prefix) != text.to_lowercase() {
-            return Err(malformed(&"its padding is not zero"));
+            return Err(malformed("its padding is not zero"));
         }
         Ok(address)
+    }
+}
+
+/// What whoever typed or copied a text can make of the library's error.
+fn why_unreadable(error: &CheckedHrpstringError) -> &'static str {
+    match error {
+        CheckedHrpstringError::Parse(UncheckedHrpstringError::Char(CharError::MixedCase)) => {
+            "it mixes small and capital letters"
+        }
+        CheckedHrpstringError::Checksum(_) => "a character is wrong or missing",
+        _ => "it lacks its beginning or has a character that no address has",
     }
 }
 

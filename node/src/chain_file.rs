@@ -45,6 +45,9 @@ pub enum ChainFileError {
     /// Neither a built-in name nor a file.
     #[error("{0:?} is no chain: name main, test or dev, or a chain file that `cairn chain new` has made")]
     Unknown(String),
+    /// The path of a file that does not exist.
+    #[error("there is no file {0}: name the file that `cairn chain new` has made, or main, test or dev")]
+    Missing(String),
     /// The file cannot be read or written.
     #[error("{path}: {error}")]
     Io {
@@ -62,7 +65,7 @@ pub enum ChainFileError {
         error: String,
     },
     /// The parameters make no chain.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}; get the original file again, or make a new chain with `cairn chain new`")]
     Genesis {
         /// Which file.
         path: PathBuf,
@@ -70,7 +73,10 @@ pub enum ChainFileError {
         error: GenesisError,
     },
     /// Parameters and genesis hash do not belong together.
-    #[error("{path} was changed: its parameters make the chain {found}, but it names {named}")]
+    #[error(
+        "{path} was changed: its parameters make the chain {found}, but it names {named}; get the original file \
+         again, or make a new chain with `cairn chain new`"
+    )]
     Mismatch {
         /// Which file.
         path: PathBuf,
@@ -92,6 +98,7 @@ impl ChainSpec {
             "test" => Ok(Self { chain: Chain::test(), lab: false }),
             "dev" => Ok(Self { chain: Chain::dev(), lab: true }),
             path if Path::new(path).is_file() => Self::read(Path::new(path)),
+            other if other.contains('/') || other.ends_with(".toml") => Err(missing(Path::new(other))),
             other => Err(ChainFileError::Unknown(other.into())),
         }
     }
@@ -134,6 +141,14 @@ impl ChainSpec {
     }
 }
 
+/// Says where a file was looked for.
+fn missing(path: &Path) -> ChainFileError {
+    ChainFileError::Missing(match std::env::current_dir() {
+        Ok(folder) if path.is_relative() => format!("{} in {}", path.display(), folder.display()),
+        _ => path.display().to_string(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +183,9 @@ mod tests {
         ] {
             assert!(text.contains(from), "{from} in {text}");
             fs::write(&path, text.replacen(from, to, 1)).expect("writable");
-            assert!(ChainSpec::read(&path).is_err(), "{to}");
+            let said = ChainSpec::read(&path).expect_err(to).to_string();
+            let told = said.contains("`cairn chain new`") || said.contains("is no chain file");
+            assert!(told, "{to}: {said}");
         }
         fs::write(&path, &text).expect("writable");
         assert!(ChainSpec::read(&path).is_ok());
@@ -178,5 +195,10 @@ mod tests {
     fn unknown_names_are_explained() {
         let error = ChainSpec::load("mian").expect_err("no such chain").to_string();
         assert!(error.contains("main, test or dev"), "{error}");
+        let error = ChainSpec::load("class.toml").expect_err("no such file").to_string();
+        let cwd = std::env::current_dir().expect("a folder");
+        assert!(error.contains(&format!("there is no file class.toml in {}", cwd.display())), "{error}");
+        let error = ChainSpec::load("/nowhere/class").expect_err("no such file").to_string();
+        assert!(error.contains("there is no file /nowhere/class:"), "{error}");
     }
 }

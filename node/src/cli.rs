@@ -2,6 +2,8 @@
 //!
 //! Other people's scripts rely on every name here: names are added, never changed.
 
+mod numbers;
+
 use std::{
     net::SocketAddr,
     num::{NonZeroU64, NonZeroUsize},
@@ -12,6 +14,7 @@ use chain::{amount::Amount, pow::CompactTarget, transaction::OutPoint};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::numbers::{amount, whole, word_count};
 use crate::config::Settings;
 
 /// A proof-of-work ledger: node, wallet, miner and devnet in one program.
@@ -94,7 +97,8 @@ pub struct NodeArgs {
     #[arg(long, env = "CAIRN_MINING_THREADS", value_name = "N")]
     pub mining_threads: Option<NonZeroUsize>,
     /// Mine with at most so many hashes a second
-    #[arg(long, env = "CAIRN_THROTTLE", value_name = "HASHES")]
+    #[arg(long, env = "CAIRN_THROTTLE", value_name = "HASHES", allow_negative_numbers = true,
+        value_parser = whole::<NonZeroU64>(1..=u64::MAX))]
     pub throttle: Option<NonZeroU64>,
     /// Add so many seconds to this machine's clock
     #[arg(long, env = "CAIRN_CLOCK_OFFSET", value_name = "SECS", allow_negative_numbers = true)]
@@ -129,7 +133,8 @@ impl NodeArgs {
 #[command(after_help = "Examples:\n  cairn devnet\n  cairn devnet --nodes 3 --datadir /tmp/net --spacing 2")]
 pub struct DevnetArgs {
     /// How many nodes
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=26))]
+    #[arg(long, value_name = "N", default_value_t = 4, allow_negative_numbers = true,
+        value_parser = whole::<u8>(1..=26))]
     pub nodes: u8,
     /// The folder for their data [default: ~/.cairn/devnet]
     #[arg(long, value_name = "DIR")]
@@ -138,10 +143,12 @@ pub struct DevnetArgs {
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
     pub base_port: Option<u16>,
     /// The aim: seconds between blocks
-    #[arg(long, value_name = "SECS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECS", default_value_t = 5, allow_negative_numbers = true,
+        value_parser = whole::<u32>(1..=u64::from(u32::MAX)))]
     pub spacing: u32,
     /// How fast each node mines, in hashes a second
-    #[arg(long, value_name = "HASHES", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "HASHES", default_value_t = 2_000, allow_negative_numbers = true,
+        value_parser = whole::<u64>(1..=u64::MAX))]
     pub hash_rate: u64,
 }
 
@@ -151,7 +158,7 @@ pub struct ConnectArgs {
     /// The node's RPC, such as http://127.0.0.1:8445
     #[arg(long, global = true, env = "CAIRN_NODE", value_name = "URL")]
     pub node: Option<String>,
-    /// The node's data folder, with its cookie and its cairn.toml
+    /// The node's data folder: a running node has put there how to reach it
     #[arg(long, global = true, env = "CAIRN_DATADIR", value_name = "DIR")]
     pub datadir: Option<PathBuf>,
     /// The node's cookie file
@@ -251,8 +258,9 @@ pub enum WalletCommand {
     /// Print the payments, the newest last
     #[command(after_help = "Example:\n  cairn wallet history --count 10")]
     History {
-        /// At most so many of each address, the newest
-        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        /// At most so many, the newest
+        #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true,
+            value_parser = whole::<u32>(1..=1_000))]
         count: u32,
     },
 }
@@ -263,21 +271,14 @@ pub struct SendArgs {
     /// Whom
     pub address: String,
     /// How many CRN, with at most 8 decimals
+    #[arg(allow_negative_numbers = true, value_parser = amount)]
     pub amount: Amount,
     /// Pebbles that the miner gets for each 1,000 bytes [default: 1000, or what the node asks for]
-    #[arg(long, value_name = "PEBBLES")]
+    #[arg(long, value_name = "PEBBLES", allow_negative_numbers = true, value_parser = whole::<u64>(0..=u64::MAX))]
     pub fee_rate: Option<u64>,
     /// Spend exactly these coins, even where they are spent already; may be repeated
     #[arg(long, value_name = "TXID:INDEX", value_delimiter = ',', action = ArgAction::Append)]
     pub coins: Vec<OutPoint>,
-}
-
-fn word_count(text: &str) -> Result<u8, String> {
-    match text {
-        "12" => Ok(12),
-        "24" => Ok(24),
-        _ => Err("a new wallet has 12 or 24 words".into()),
-    }
 }
 
 /// `cairn mine`.
@@ -292,7 +293,7 @@ pub struct MineArgs {
     pub threads: Option<NonZeroUsize>,
     /// Seconds for each of the three measurements
     #[arg(long, value_name = "SECS", default_value_t = 3, requires = "benchmark",
-        value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        allow_negative_numbers = true, value_parser = whole::<u64>(1..=3_600))]
     pub secs: u64,
     /// Print JSON
     #[arg(long, requires = "benchmark")]
@@ -328,19 +329,22 @@ pub struct ChainNewArgs {
     #[arg(long)]
     pub prefix: Option<String>,
     /// The aim: seconds between blocks
-    #[arg(long, value_name = "SECS", default_value_t = 60)]
+    #[arg(long, value_name = "SECS", default_value_t = 60, allow_negative_numbers = true,
+        value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     pub spacing: u32,
     /// Seconds of delay after which the target doubles; 0 for a target that never changes [default: 288 spacings]
     #[arg(long, value_name = "SECS")]
     pub half_life: Option<u32>,
     /// CRN for the miner of block 1
-    #[arg(long, value_name = "CRN", default_value = "50")]
+    #[arg(long, value_name = "CRN", default_value = "50", allow_negative_numbers = true, value_parser = amount)]
     pub reward: Amount,
     /// Blocks after which the reward halves
-    #[arg(long, value_name = "BLOCKS", default_value_t = 210_000)]
+    #[arg(long, value_name = "BLOCKS", default_value_t = 210_000, allow_negative_numbers = true,
+        value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     pub halving: u32,
     /// Blocks after which a miner may spend what was mined
-    #[arg(long, value_name = "BLOCKS", default_value_t = 100)]
+    #[arg(long, value_name = "BLOCKS", default_value_t = 100, allow_negative_numbers = true,
+        value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     pub maturity: u32,
     /// The most bytes of a block
     #[arg(long, value_name = "BYTES", default_value_t = 2_000_000)]
@@ -352,7 +356,8 @@ pub struct ChainNewArgs {
     #[arg(long, value_name = "BITS", conflicts_with = "hash_rate")]
     pub initial_bits: Option<CompactTarget>,
     /// A first target that suits so many hashes a second, of all miners together
-    #[arg(long, value_name = "HASHES")]
+    #[arg(long, value_name = "HASHES", allow_negative_numbers = true,
+        value_parser = whole::<NonZeroU64>(1..=u64::MAX))]
     pub hash_rate: Option<NonZeroU64>,
     /// The easiest target that there may be, as 8 hexadecimal digits
     #[arg(long, value_name = "BITS", default_value = "207fffff")]

@@ -82,6 +82,9 @@ pub enum ConfigError {
     /// Half an account.
     #[error("rpc_user and rpc_password go together: give both or none")]
     HalfAccount,
+    /// The data folder is a file.
+    #[error("the data folder {0} is a file: name a folder with --datadir")]
+    NotAFolder(PathBuf),
     /// There is no home folder to put data into.
     #[error("no home folder is known: give --datadir")]
     NoHome,
@@ -113,6 +116,7 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`].
     pub fn of_datadir(datadir: &Path) -> Result<Self, ConfigError> {
+        check_folder(datadir)?;
         let path = datadir.join(CONFIG_FILE);
         if path.is_file() { Self::read(&path) } else { Ok(Self::default()) }
     }
@@ -148,6 +152,7 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`].
     pub fn complete(self, datadir: PathBuf) -> Result<NodeConfig, ConfigError> {
+        check_folder(&datadir)?;
         let ChainSpec { chain, lab } = self.chain_spec()?;
         let ports = default_ports(&chain.params().name);
         let rpc_account = match (self.rpc_user, self.rpc_password) {
@@ -180,6 +185,17 @@ impl Settings {
             chain,
         })
     }
+}
+
+/// Refuses a data folder that is a file; it may be missing.
+///
+/// # Errors
+/// [`ConfigError::NotAFolder`].
+pub fn check_folder(datadir: &Path) -> Result<(), ConfigError> {
+    if datadir.exists() && !datadir.is_dir() {
+        return Err(ConfigError::NotAFolder(datadir.into()));
+    }
+    Ok(())
 }
 
 /// The ports of a chain where none are configured.
@@ -253,6 +269,9 @@ mod tests {
         let half =
             wrong(Settings { chain: Some("dev".into()), rpc_user: Some("u".into()), ..Settings::default() });
         assert!(half.contains("go together"), "{half}");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let said = Settings::of_datadir(file.path()).expect_err("a file").to_string();
+        assert!(said.contains("is a file"), "{said}");
         let mine =
             Settings { chain: Some("dev".into()), mine: Some("crn1abc".into()), ..Settings::default() };
         let mine = wrong(mine);

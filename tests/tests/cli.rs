@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use tests::command::{cairn, run, run_with_input};
+use tests::command::{cairn, run, run_with_input, word};
 
 const COMMANDS: [&str; 6] = ["node", "wallet", "mine", "devnet", "rpc", "chain"];
 
@@ -21,6 +21,21 @@ fn every_command_explains_itself() {
     assert!(said.contains("Usage"), "{said}");
     let said = run(["devnett"]).failure();
     assert!(said.contains("devnet"), "the nearest command is suggested: {said}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    for command in [vec!["rpc", "uptime"], vec!["node"], vec!["wallet", "balance"]] {
+        let said = run(command.iter().copied().chain(["--datadir", word(&file)])).failure();
+        assert!(said.contains("is a file"), "{command:?}: {said}");
+    }
+    let said = run(["node", "--chain", "class.toml", "--datadir", word(folder.path())]).failure();
+    assert!(said.contains("there is no file class.toml in /"), "{said}");
+    let said = run(["wallet", "history", "--count", "-1"]).failure();
+    assert!(said.contains("from 1 to 1000"), "{said}");
 }
 
 #[test]

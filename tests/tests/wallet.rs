@@ -1,7 +1,10 @@
 //! Somebody makes a wallet, is paid, pays, loses the file and makes it again from its words.
 //! A script does the same with flags and JSON; whatever is refused is refused with what to do about it.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use chain::{genesis::Chain, hash::TxId};
 use serde_json::Value;
@@ -9,9 +12,10 @@ use tempfile::{TempDir, tempdir};
 use tests::{
     answers::{await_in_mempools, block_of},
     chains::{LabChain, lab_chain},
-    command::{Outcome, cairn, run_with_input, word},
-    full_node::{FullNode, settings},
+    command::{Outcome, cairn, run, run_with_input, word},
+    full_node::{FullNode, node_command, settings},
     keys::{Person, to_hex},
+    process::Process,
     wait::{require, until},
 };
 
@@ -129,6 +133,15 @@ fn a_payment_leaves_change_and_shows_in_both_histories() {
         let plain = world.run(name, &["history"], "").success();
         assert!(plain.contains(&first.to_string()), "{plain}");
     }
+    // The newest only: what is left out is said, and what is shown is still the whole of each payment.
+    let newest = world.run("alice", &["history", "--count", "2", "--json"], "");
+    assert!(newest.stderr.contains("left out"), "{newest}");
+    let newest = newest.json();
+    let kinds: Vec<_> =
+        newest.as_array().expect("a list").iter().map(|row| (id(row), text(row, "kind"))).collect();
+    assert_eq!(kinds, [(first, "sent".to_owned()), (second, "sent".to_owned())]);
+    let all = world.run("alice", &["history", "--count", "3"], "");
+    assert_eq!((all.stderr.as_str(), all.stdout.lines().count()), ("", 3), "{all}");
     let plain = world.run("bob", &["balance"], "").success();
     assert!(
         plain.lines().any(|line| line.starts_with("spendable") && line.contains("3.50000000 CRN")),
@@ -191,6 +204,11 @@ fn a_passphrase_keeps_others_out() {
     assert!(said.contains("wrong passphrase"), "{said}");
     let address = world.run_with_passphrase("alice", "correct horse", &["address"], "").success();
     assert_eq!(address.trim(), text(&made, "address"));
+    // The environment may hold the passphrase of another wallet than the one that has none.
+    let (_, open) = world.make("open");
+    let address = world.run_with_passphrase("open", "correct horse", &["address"], "").success();
+    assert_eq!(address.trim(), open);
+    let address = world.run_with_passphrase("alice", "correct horse", &["address"], "").success();
     let file = world.folder.path().join("passphrase");
     fs::write(&file, "correct horse\n").expect("written");
     let from_file = world.run("alice", &["address", "--passphrase-file", word(&file)], "").success();
@@ -213,7 +231,9 @@ fn what_cannot_be_paid_is_refused_with_the_reason() {
     let said = refused(&["send", &main, "1", "--yes"]);
     assert!(said.contains("addresses of this chain begin with"), "{said}");
     let said = refused(&["send", "nonsense", "1", "--yes"]);
-    assert!(said.contains("not an address"), "{said}");
+    assert!(said.contains("not an address") && said.contains("begin with dcrn1"), "{said}");
+    let said = refused(&["send", &bob, "-1", "--yes"]);
+    assert!(said.contains("cannot be negative"), "{said}");
     let said = refused(&["send", &bob, "0", "--yes"]);
     assert!(said.contains("no payment"), "{said}");
     let said = refused(&["send", &bob, "0.000000001", "--yes"]);
@@ -256,4 +276,54 @@ fn the_same_coin_is_signed_twice_and_refused_once() {
     });
     let theirs = world.run("bob", &["send", &alice, "1", "--coins", &coin, "--yes"], "").failure();
     assert!(theirs.contains("not an address of this wallet"), "bob cannot sign for alice: {theirs}");
+}
+
+/// A node that was started with flags alone, without any `cairn.toml`.
+fn node_of_flags(datadir: &Path, chain: &str) -> Process {
+    let mut command = node_command(datadir);
+    command.args(["--chain", chain, "--listen", "/ip4/127.0.0.1/tcp/0", "--rpc-listen", "127.0.0.1:0"]);
+    let (out, log) = (datadir.with_extension("out"), datadir.with_extension("log"));
+    let mut process = Process::start(format!("a node of {chain}"), command, &out, &log);
+    until("the node answers whoever knows its data folder", || {
+        assert!(process.status().is_none(), "{}", process.log());
+        let asked = run(["rpc", "--datadir", word(datadir), "getblockcount"]);
+        require(asked.status.success(), || asked.to_string())
+    });
+    process
+}
+
+#[test]
+fn a_running_nodes_folder_tells_where_it_is_and_which_chain_it_runs() {
+    let folder = tempdir().expect("a folder");
+    let own = lab_chain(folder.path(), "own", |_| ());
+    let new = |datadir: &Path, words: &[&str]| {
+        let mut command = cairn();
+        command.env("CAIRN_PASSPHRASE", "").args(["wallet", "new", "--json", "--datadir", word(datadir)]);
+        command.args(words);
+        run_with_input(command, "")
+    };
+
+    let datadir = folder.path().join("dev");
+    let mut dev = node_of_flags(&datadir, "dev");
+    let made = new(&datadir, &[]).json();
+    assert_eq!(text(&made, "chain"), "dev", "the node's chain and not main");
+    assert!(text(&made, "address").starts_with("dcrn1"), "{made}");
+    run(["rpc", "--datadir", word(&datadir), "stop"]).success();
+    assert!(dev.wait().success(), "{}", dev.log());
+    assert!(!datadir.join(".rpc_url").exists(), "an orderly end leaves no address behind");
+    let other = folder.path().join("other.json");
+    let said = new(&datadir, &["--wallet", word(&other)]).failure();
+    assert!(said.contains("--chain"), "nobody knows the chain of a node that does not run: {said}");
+
+    let datadir = folder.path().join("own");
+    let _own = node_of_flags(&datadir, word(&own.file));
+    let said = new(&datadir, &["--wallet", word(&other)]).failure();
+    assert!(said.contains("--chain FILE"), "{said}");
+    assert!(!other.exists());
+    let made = new(&datadir, &["--wallet", word(&other), "--chain", word(&own.file)]).json();
+    assert_eq!(text(&made, "chain"), "own");
+
+    let nowhere = folder.path().join("nowhere");
+    let said = new(&datadir, &["--wallet", word(&nowhere.join("w.json")), "--chain", "dev"]).failure();
+    assert!(said.contains("there is no folder") && !nowhere.exists(), "{said}");
 }

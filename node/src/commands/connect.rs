@@ -2,7 +2,6 @@
 
 use std::{
     env, fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -17,10 +16,13 @@ use crate::{
     chain_file::ChainSpec,
     cli::ConnectArgs,
     config::{Settings, default_datadir, default_ports},
+    live::rpc_url,
 };
 
-/// The file in which a devnet tells of itself.
+/// The file in which a running devnet tells of itself.
 const DEVNET_FILE: &str = "devnet.json";
+/// The file that every devnet's folder has, whether or not it runs.
+const DEVNET_RECORD: &str = "devnet.toml";
 /// The most bytes of that file; 26 nodes need some 10 KiB.
 const MAX_DEVNET_FILE_BYTES: u64 = 1 << 20;
 
@@ -50,15 +52,40 @@ struct DevnetWallet {
     node: String,
 }
 
+/// What is found by walking up from a folder.
+#[derive(Debug)]
+pub enum Near {
+    /// A devnet that runs.
+    Running(Devnet),
+    /// The folder of one that does not.
+    Stopped(PathBuf),
+    /// No devnet.
+    None,
+}
+
+/// Why nobody can be asked in the folder of a devnet that does not run.
+pub fn not_running(folder: &Path) -> anyhow::Error {
+    let folder = folder.display();
+    anyhow::anyhow!(
+        "the devnet in {folder} is not running: start it with `cairn devnet --datadir {folder}`, or name another \
+         node with --node or --datadir, or a chain with --chain"
+    )
+}
+
 impl Devnet {
-    /// The devnet whose file lies in `folder` or in the nearest folder above it that has one.
+    /// The devnet in `folder` or in the nearest folder above it that has one.
     ///
     /// # Errors
-    /// When there is such a file that cannot be read or understood.
-    pub fn above(folder: &Path) -> anyhow::Result<Option<Self>> {
-        let Some(folder) = folder.ancestors().find(|folder| folder.join(DEVNET_FILE).is_file()) else {
-            return Ok(None);
+    /// When there is a `devnet.json` that cannot be read or understood.
+    pub fn above(folder: &Path) -> anyhow::Result<Near> {
+        let has = |folder: &Path, name: &str| folder.join(name).is_file();
+        let mut above = folder.ancestors();
+        let Some(folder) = above.find(|folder| has(folder, DEVNET_FILE) || has(folder, DEVNET_RECORD)) else {
+            return Ok(Near::None);
         };
+        if !has(folder, DEVNET_FILE) {
+            return Ok(Near::Stopped(folder.into()));
+        }
         let path = folder.join(DEVNET_FILE);
         let read = || -> anyhow::Result<Self> {
             if fs::metadata(&path)?.len() > MAX_DEVNET_FILE_BYTES {
@@ -71,7 +98,7 @@ impl Devnet {
         })?;
         devnet.folder = folder.into();
         devnet.chain = folder.join(&devnet.chain);
-        Ok(Some(devnet))
+        Ok(Near::Running(devnet))
     }
 
     /// The cookie file of the node at `url`.
@@ -113,17 +140,18 @@ pub fn client(args: &ConnectArgs, wallet: Option<ForWallet<'_>>) -> anyhow::Resu
     Ok(Client::new(url, login))
 }
 
-/// The folders from which a `devnet.json` is looked for: the wallet's, then the current one.
+/// The devnet above the wallet, else the one above the current folder.
 ///
 /// # Errors
 /// As [`Devnet::above`].
-pub fn devnet_near(wallet: Option<&Path>, cwd: &Path) -> anyhow::Result<Option<Devnet>> {
-    if let Some(folder) = wallet.and_then(|file| cwd.join(file).parent().map(Path::to_path_buf))
-        && let Some(devnet) = Devnet::above(&folder)?
-    {
-        return Ok(Some(devnet));
+pub fn devnet_near(wallet: Option<&Path>, cwd: &Path) -> anyhow::Result<Near> {
+    match wallet.and_then(|file| cwd.join(file).parent().map(Path::to_path_buf)) {
+        Some(folder) => match Devnet::above(&folder)? {
+            Near::None => Devnet::above(cwd),
+            near => Ok(near),
+        },
+        None => Devnet::above(cwd),
     }
-    Devnet::above(cwd)
 }
 
 fn find(args: &ConnectArgs, wallet: Option<ForWallet<'_>>, cwd: &Path) -> anyhow::Result<(String, Login)> {
@@ -138,16 +166,28 @@ fn find(args: &ConnectArgs, wallet: Option<ForWallet<'_>>, cwd: &Path) -> anyhow
             None => match wallet {
                 None => Ok("main".into()),
                 Some(ForWallet { chain: Some(name), .. }) => Ok(name.into()),
-                Some(ForWallet { file, chain: None }) => bail!(
-                    "{} belongs to a chain of somebody's own: name its node with --node and --cookie-file, or with \
-                     --datadir, or the chain's file with --chain",
-                    file.display()
-                ),
+                Some(ForWallet { file, chain: None }) => match &args.datadir {
+                    Some(datadir) => bail!(
+                        "no node runs on {}: start it, or name another one with --node",
+                        datadir.display()
+                    ),
+                    None => bail!(
+                        "{} belongs to a chain of somebody's own: name its node with --node and --cookie-file, \
+                         or with --datadir, or the chain's file with --chain",
+                        file.display()
+                    ),
+                },
             },
         }
     };
     let default_url = || -> anyhow::Result<String> {
         Ok(format!("http://127.0.0.1:{}", default_ports(&chain_name()?).rpc))
+    };
+    // Whoever names a node or a chain does not mean a devnet that is not running.
+    let devnet = || match devnet_near(wallet_file, cwd)? {
+        Near::Running(devnet) => Ok(Some(devnet)),
+        Near::Stopped(folder) if args.node.is_none() && args.chain.is_none() => Err(not_running(&folder)),
+        Near::Stopped(_) | Near::None => Ok(None),
     };
     let url = if let Some(url) = &args.node {
         if url.starts_with("https://") {
@@ -156,12 +196,14 @@ fn find(args: &ConnectArgs, wallet: Option<ForWallet<'_>>, cwd: &Path) -> anyhow
             );
         }
         plain_url(url)
-    } else if args.datadir.is_some() {
-        match settings.rpc_listen {
-            Some(listen) => url_of(listen),
-            None => default_url()?,
+    } else if let Some(datadir) = &args.datadir {
+        let cannot = || format!("{} cannot be used; name the node with --node", datadir.display());
+        match (rpc_url::read(datadir).with_context(cannot)?, settings.rpc_listen) {
+            (Some(url), _) => url,
+            (None, Some(listen)) => rpc_url::url_of(listen),
+            (None, None) => default_url()?,
         }
-    } else if let Some(url) = devnet_near(wallet_file, cwd)?.and_then(|devnet| devnet.url_for(wallet_file)) {
+    } else if let Some(url) = devnet()?.and_then(|devnet| devnet.url_for(wallet_file)) {
         url
     } else {
         default_url()?
@@ -174,7 +216,7 @@ fn find(args: &ConnectArgs, wallet: Option<ForWallet<'_>>, cwd: &Path) -> anyhow
         (None, None) => Login::CookieFile(match (&args.cookie_file, &args.datadir) {
             (Some(file), _) => file.clone(),
             (None, Some(datadir)) => datadir.join(COOKIE_FILE),
-            (None, None) => match devnet_near(wallet_file, cwd)?.and_then(|devnet| devnet.cookie_of(&url)) {
+            (None, None) => match devnet()?.and_then(|devnet| devnet.cookie_of(&url)) {
                 Some(file) => file,
                 None => default_datadir(&chain_name()?)?.join(COOKIE_FILE),
             },
@@ -196,16 +238,6 @@ fn chain_name(name_or_path: &str) -> anyhow::Result<String> {
 fn plain_url(url: &str) -> String {
     let url = url.trim_end_matches('/');
     if url.contains("://") { url.into() } else { format!("http://{url}") }
-}
-
-/// How to reach a server on this machine that listens at `listen`.
-fn url_of(listen: SocketAddr) -> String {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
 #[cfg(test)]
@@ -266,6 +298,52 @@ mod tests {
         assert_eq!(found(&args, None, folder.path()), ("http://127.0.0.1:5005".into(), cookie));
         let args = ConnectArgs { cookie_file: Some("/c".into()), ..args };
         assert_eq!(found(&args, None, folder.path()).1, PathBuf::from("/c"));
+    }
+
+    #[test]
+    fn what_a_running_node_has_written_wins_over_its_configuration() {
+        let datadir = tempfile::tempdir().expect("a folder");
+        let args = ConnectArgs { datadir: Some(datadir.path().into()), ..ConnectArgs::default() };
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 29_001));
+        let running = rpc_url::RpcUrlFile::create(datadir.path(), listen).expect("written");
+        let url = |args: &ConnectArgs| found(args, None, datadir.path()).0;
+        assert_eq!(url(&args), "http://127.0.0.1:29001");
+        let text = "chain = \"dev\"\nrpc_listen = \"127.0.0.1:5005\"\n";
+        fs::write(datadir.path().join(crate::config::CONFIG_FILE), text).expect("a file");
+        assert_eq!(url(&args), "http://127.0.0.1:29001");
+        let named = ConnectArgs { node: Some("h:1".into()), ..args.clone() };
+        assert_eq!(url(&named), "http://h:1");
+        drop(running);
+        assert_eq!(url(&args), "http://127.0.0.1:5005");
+    }
+
+    #[test]
+    fn a_devnet_that_does_not_run_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let alice = folder.path().join("alice");
+        fs::create_dir(&alice).expect("a folder");
+        fs::write(folder.path().join(DEVNET_RECORD), "").expect("a file");
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        let wallet = ForWallet { file: &alice.join("wallet.json"), chain: Some("dev") };
+        let cookie_file = Some("/c".into());
+        for (wallet, cwd) in [(None, alice.as_path()), (Some(wallet), elsewhere.path())] {
+            let refused = find(&ConnectArgs::default(), wallet, cwd).expect_err("refused").to_string();
+            let start = format!("cairn devnet --datadir {}", folder.path().display());
+            assert!(refused.contains("is not running") && refused.contains(&start), "{refused}");
+            // Another node may be meant.
+            let named = ConnectArgs {
+                node: Some("h:1".into()),
+                cookie_file: cookie_file.clone(),
+                ..Default::default()
+            };
+            assert_eq!(find(&named, wallet, cwd).expect("found").0, "http://h:1");
+            let chain = ConnectArgs {
+                chain: Some("test".into()),
+                cookie_file: cookie_file.clone(),
+                ..Default::default()
+            };
+            assert_eq!(find(&chain, wallet, cwd).expect("found").0, "http://127.0.0.1:18445");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod clock;
 pub mod mining;
+pub mod rpc_url;
 pub mod thread;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -29,6 +30,7 @@ use self::{
     backend::{Connections, NodeBackend},
     clock::Clock,
     mining::MiningConfig,
+    rpc_url::RpcUrlFile,
     thread::{EngineError, NetQueues},
 };
 use crate::{
@@ -39,6 +41,8 @@ use crate::{
 
 /// How long a second process waits for a dying one to let go of the data folder.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// The folder, in the data folder, that holds the blocks.
+pub const STORE_FOLDER: &str = "store";
 /// How this program introduces itself to peers.
 pub const AGENT: &str = concat!("/cairn:", env!("CARGO_PKG_VERSION"), "/");
 
@@ -145,7 +149,8 @@ async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
     let stopping = shutdown.subscribe();
-    let store = RocksStore::open(&config.datadir.join("store"), &config.chain, &StoreOptions::default())?;
+    let store =
+        RocksStore::open(&config.datadir.join(STORE_FOLDER), &config.chain, &StoreOptions::default())?;
     let ledger = Ledger::open(config.chain.clone(), store)?;
     let tip = ledger.tip().id;
     tracing::info!(chain = %config.chain.params().name, height = %tip.height, hash = %tip.hash, "ledger open");
@@ -161,6 +166,8 @@ async fn serve(
     let listener = rpc::server::bind(config.rpc_listen, config.rpc_allow_public).await?;
     let rpc_address = listener.local_addr().map_err(ServeError::Listener)?;
     let (_cookie, accounts) = accounts(&config)?;
+    let _rpc_url = RpcUrlFile::create(&config.datadir, rpc_address)
+        .map_err(|error| NodeError::File { path: config.datadir.clone(), error })?;
 
     let (to_net, commands) = mpsc::channel(thread::MAX_TO_NET);
     let (events, from_net) = mpsc::channel(thread::MAX_FROM_NET);

@@ -23,6 +23,7 @@ use chain::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub use self::addresses::MAX_HISTORY_ENTRIES;
 use self::params::Arguments;
 pub use self::params::{
     Addresses, MAX_ADDRESSES, MAX_TESTED_TRANSACTIONS, Param, ParamError, ParamSpec, RawTransactions,

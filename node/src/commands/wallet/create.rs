@@ -12,7 +12,7 @@ use super::{
     secret::{self, Secret},
     shown, source,
 };
-use crate::cli::WalletArgs;
+use crate::{cli::WalletArgs, config::default_datadir};
 
 /// Makes a wallet and shows its words.
 pub fn new(args: &WalletArgs, words: u8) -> anyhow::Result<()> {
@@ -80,11 +80,19 @@ fn create(args: &WalletArgs, mnemonic: &Mnemonic) -> anyhow::Result<(Wallet, Str
     let spec = chain_spec(args)?;
     let params = spec.chain.params();
     let path = file(args)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let missing = folder.filter(|folder| !folder.is_dir());
+    // Any other missing folder is more likely a slip of the pen.
+    if let Some(folder) = missing
+        && default_datadir(&params.name).ok().as_deref() != Some(folder)
+    {
+        bail!("there is no folder {}: make it, or name another file with --wallet", folder.display());
+    }
     let passphrase: Secret = match secret::given(args.passphrase_file.as_deref())? {
         Some(passphrase) => passphrase,
         None => secret::ask_new()?,
     };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = missing {
         fs::create_dir_all(folder)
             .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     }

@@ -11,20 +11,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
-use chain::params::Params;
-use wallet::{KdfCost, KeyFileError, Wallet, WalletChain, keyfile::KeyFile};
+use anyhow::{Context, bail};
+use chain::{height::Height, params::Params};
+use wallet::{KdfCost, KeyFileError, Wallet, WalletChain, WalletError, keyfile::KeyFile};
 
 use self::source::Source;
-use super::connect::{self, ForWallet};
+use super::{
+    connect::{self, Devnet, ForWallet, Near},
+    explain,
+};
 use crate::{
     chain_file::ChainSpec,
-    cli::{WalletArgs, WalletCommand},
-    config::{Settings, default_datadir},
+    cli::{ConnectArgs, WalletArgs, WalletCommand},
+    config::{Settings, check_folder, default_datadir},
+    live::STORE_FOLDER,
 };
 
 /// The name of a wallet's file where none is named.
 const WALLET_FILE: &str = "wallet.json";
+/// The chains that need no file.
+const BUILT_IN: [&str; 3] = ["main", "test", "dev"];
 
 /// Does what was asked.
 ///
@@ -42,19 +48,64 @@ pub fn run(args: &WalletArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The chain that flags, data folder or devnet name; `main` where nothing does.
+/// The chain that flags, data folder, node or devnet name; `main` where nothing does.
 fn chain_spec(args: &WalletArgs) -> anyhow::Result<ChainSpec> {
-    if let Some(chain) = &args.connect.chain {
+    let ConnectArgs { chain, datadir, node, .. } = &args.connect;
+    if let Some(chain) = chain {
         return Ok(ChainSpec::load(chain)?);
     }
-    if let Some(datadir) = &args.connect.datadir {
-        return Ok(Settings::of_datadir(datadir)?.chain_spec()?);
+    if let Some(datadir) = datadir
+        && let settings @ Settings { chain: Some(_), .. } = Settings::of_datadir(datadir)?
+    {
+        return Ok(settings.chain_spec()?);
     }
     let cwd = env::current_dir().context("the current folder is gone; change to another one")?;
-    match connect::devnet_near(args.wallet.as_deref(), &cwd)? {
-        Some(devnet) => Ok(ChainSpec::load(&devnet.chain.display().to_string())?),
-        None => Ok(ChainSpec::load("main")?),
+    let wallet = args.wallet.as_deref();
+    if node.is_none() && datadir.is_none() {
+        return match connect::devnet_near(wallet, &cwd)? {
+            Near::Running(devnet) => devnet_chain(&devnet),
+            Near::Stopped(folder) => Err(connect::not_running(&folder)),
+            Near::None => Ok(ChainSpec::load("main")?),
+        };
     }
+    // Whether or not there is such a file: its folder may be a devnet's.
+    let for_wallet = wallet.map(|file| ForWallet { file, chain: Some("main") });
+    let client = connect::client(&args.connect, for_wallet)?;
+    let genesis = match client.getblockhash(Height::ZERO) {
+        Ok(genesis) => genesis,
+        // A new folder, for a wallet alone, belongs to no chain yet.
+        Err(_) if node.is_none() && datadir.as_ref().is_some_and(|datadir| !is_of_a_node(datadir)) => {
+            return Ok(ChainSpec::load("main")?);
+        }
+        Err(error) => {
+            return Err(explain(error).context("no node says which chain is meant: give it with --chain"));
+        }
+    };
+    if let Near::Running(devnet) = connect::devnet_near(wallet, &cwd)?
+        && let spec = devnet_chain(&devnet)?
+        && spec.chain.id() == genesis
+    {
+        return Ok(spec);
+    }
+    for name in BUILT_IN {
+        let spec = ChainSpec::load(name)?;
+        if spec.chain.id() == genesis {
+            return Ok(spec);
+        }
+    }
+    bail!(
+        "the node at {} runs a chain of somebody's own, {genesis}: give the chain's file with --chain FILE",
+        client.url()
+    )
+}
+
+fn devnet_chain(devnet: &Devnet) -> anyhow::Result<ChainSpec> {
+    Ok(ChainSpec::load(&devnet.chain.display().to_string())?)
+}
+
+/// Whether a node has kept its blocks in this folder.
+fn is_of_a_node(datadir: &Path) -> bool {
+    datadir.join(STORE_FOLDER).exists()
 }
 
 /// The wallet's file: as named, else in the data folder of the chain.
@@ -63,7 +114,10 @@ fn file(args: &WalletArgs) -> anyhow::Result<PathBuf> {
         return Ok(file.clone());
     }
     let folder = match &args.connect.datadir {
-        Some(datadir) => datadir.clone(),
+        Some(datadir) => {
+            check_folder(datadir)?;
+            datadir.clone()
+        }
         None => default_datadir(&chain_spec(args)?.chain.params().name)?,
     };
     Ok(folder.join(WALLET_FILE))
@@ -80,15 +134,20 @@ fn open(args: &WalletArgs) -> anyhow::Result<Wallet> {
         ),
         error => error.into(),
     })?;
-    if let Some(passphrase) = secret::given(args.passphrase_file.as_deref())? {
-        return Ok(Wallet::open(&file, &passphrase)?);
+    let without = || (cost == KdfCost::LIGHT).then(|| Wallet::open(&file, "").ok()).flatten();
+    match secret::given(args.passphrase_file.as_deref())? {
+        Some(passphrase) => match Wallet::open(&file, &passphrase) {
+            // The environment holds the passphrase of another wallet, and this one has none.
+            Err(WalletError::KeyFile(KeyFileError::Locked)) if !passphrase.is_empty() => {
+                Ok(without().ok_or(KeyFileError::Locked)?)
+            }
+            outcome => Ok(outcome?),
+        },
+        None => match without() {
+            Some(wallet) => Ok(wallet),
+            None => Ok(Wallet::open(&file, &secret::ask(&file)?)?),
+        },
     }
-    if cost == KdfCost::LIGHT
-        && let Ok(wallet) = Wallet::open(&file, "")
-    {
-        return Ok(wallet);
-    }
-    Ok(Wallet::open(&file, &secret::ask(&file)?)?)
 }
 
 /// The node that tells of the wallet's coins, which must run its chain.

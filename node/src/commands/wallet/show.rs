@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use wallet::{Balance, Coin, CoinState};
 
 use super::{
-    super::{answer, answer_json},
+    super::{answer, answer_json, say},
     open, source,
-    source::Event,
+    source::{Event, History, Older},
 };
 use crate::cli::WalletArgs;
 
@@ -107,7 +107,14 @@ fn state_name(state: CoinState) -> &'static str {
 /// Prints the wallet's transactions.
 pub fn history(args: &WalletArgs, count: u32) -> anyhow::Result<()> {
     let mut wallet = open(args)?;
-    let events = source(args, &wallet)?.history(&mut wallet, count)?;
+    let History { events, older } = source(args, &wallet)?.history(&mut wallet, count)?;
+    match older {
+        Older::None => {}
+        Older::NotAsked => say("Older transactions are left out: --count shows up to 1000."),
+        Older::NotListed => {
+            say("Older transactions are left out: the node lists only the newest ones of each address.");
+        }
+    }
     if args.json {
         let rows = events.iter().map(|event| {
             json!({

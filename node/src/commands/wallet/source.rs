@@ -1,6 +1,6 @@
 //! What a node tells a wallet: its coins, its payments, the state of the chain.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context, bail};
 use chain::{
@@ -12,7 +12,7 @@ use chain::{
 };
 use rpc::{
     client::{Client, ClientError},
-    methods::{Addresses, MAX_ADDRESSES, Verbosity},
+    methods::{Addresses, MAX_ADDRESSES, MAX_HISTORY_ENTRIES, Verbosity},
     types::{AddressCoins, AddressEventInfo, OneOf, OutputTarget},
 };
 use wallet::{Coin, FeeRate, FoundCoin, Wallet};
@@ -41,7 +41,30 @@ pub struct Found {
     pub spending: Vec<(Coin, TxId)>,
 }
 
+/// The newest transactions of the wallet.
+pub struct History {
+    /// The oldest first, those of the mempool last.
+    pub events: Vec<Event>,
+    /// What is older than these, where something is.
+    pub older: Older,
+}
+
+/// What a history leaves out at its old end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Older {
+    /// Nothing: the history is whole.
+    None,
+    /// There are older ones than were asked for.
+    NotAsked,
+    /// The node does not list all that the older ones did.
+    NotListed,
+}
+
+/// Where a transaction stands in a history: by height, those of the mempool above all, then by time.
+type Place = (u64, Time);
+
 /// A transaction of the wallet.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Its id.
     pub txid: TxId,
@@ -151,45 +174,31 @@ impl Source {
         }
     }
 
-    /// The transactions of the wallet, the oldest first, those of the mempool last; of each address at most
-    /// `count`, the newest.
+    /// The newest transactions of the wallet, at most `count`.
     ///
     /// # Errors
     /// When the node does not answer, or tells what cannot be.
-    pub fn history(&self, wallet: &mut Wallet, count: u32) -> anyhow::Result<Vec<Event>> {
+    pub fn history(&self, wallet: &mut Wallet, count: u32) -> anyhow::Result<History> {
         self.rescan(wallet)?;
-        let mut events: BTreeMap<TxId, Event> = BTreeMap::new();
-        for told in self.events(wallet, count)? {
-            let event = events.entry(told.txid).or_insert_with(|| Event {
-                txid: told.txid,
-                height: told.height,
-                block: told.blockhash,
-                confirmations: told.confirmations,
-                time: told.time,
-                coinbase: told.coinbase,
-                received: 0,
-                sent: 0,
-            });
-            let sum = |one: u64, other: u64| {
-                one.checked_add(other).context("the node tells of more coins than can exist: use another one")
-            };
-            event.received = sum(event.received, told.received.0.pebbles())?;
-            event.sent = sum(event.sent, told.sent.0.pebbles())?;
-        }
-        let mut events: Vec<Event> = events.into_values().collect();
-        events.sort_by_key(|event| {
-            (event.height.map_or(u64::MAX, |height| u64::from(height.get())), event.time)
-        });
-        Ok(events)
+        // What one transaction did is known only when all of the wallet's addresses tell of it, so as much is
+        // asked for as there can be.
+        combine(self.events(wallet, MAX_HISTORY_ENTRIES)?, MAX_HISTORY_ENTRIES, count)
     }
 
+    /// What happened at all addresses as of one tip, of each address at most `count`, the newest.
     fn events(&self, wallet: &Wallet, count: u32) -> anyhow::Result<Vec<AddressEventInfo>> {
-        let mut events = Vec::new();
-        for addresses in batches(wallet) {
-            let answer = self.client.getaddresshistory(addresses, Some(count), None).map_err(explain)?;
-            events.extend(answer.history);
+        for _ in 0..MAX_TRIES {
+            let mut answers = Vec::new();
+            for addresses in batches(wallet) {
+                let answer = self.client.getaddresshistory(addresses, Some(count), None).map_err(explain)?;
+                answers.push(answer);
+            }
+            let tip = answers.first().map(|answer| answer.bestblock);
+            if answers.iter().all(|answer| Some(answer.bestblock) == tip) {
+                return Ok(answers.into_iter().flat_map(|answer| answer.history).collect());
+            }
         }
-        Ok(events)
+        bail!("blocks come faster than the node can be asked about this wallet: try again")
     }
 
     /// Coins by name, spent or not, as the node knows them.
@@ -262,6 +271,54 @@ impl Source {
     }
 }
 
+fn place(height: Option<Height>, time: Time) -> Place {
+    (height.map_or(u64::MAX, |height| u64::from(height.get())), time)
+}
+
+/// What transactions did, of what they did to single addresses: the newest `count` of them. An address with
+/// `limit` entries may have older ones that were cut off, so that a transaction at or below the last of them
+/// may have done more than is told of it: it is left out, since half of it would be a lie.
+fn combine(told: Vec<AddressEventInfo>, limit: u32, count: u32) -> anyhow::Result<History> {
+    let mut lists: HashMap<&str, (u32, Place)> = HashMap::new();
+    for event in &told {
+        let place = place(event.height, event.time);
+        let (entries, oldest) = lists.entry(&event.address).or_insert((0, place));
+        *entries = entries.saturating_add(1);
+        *oldest = place.min(*oldest);
+    }
+    let cut_at = lists.values().filter(|(entries, _)| *entries >= limit).map(|(_, oldest)| *oldest).max();
+
+    let mut events: BTreeMap<TxId, Event> = BTreeMap::new();
+    for told in told {
+        let event = events.entry(told.txid).or_insert_with(|| Event {
+            txid: told.txid,
+            height: told.height,
+            block: told.blockhash,
+            confirmations: told.confirmations,
+            time: told.time,
+            coinbase: told.coinbase,
+            received: 0,
+            sent: 0,
+        });
+        let sum = |one: u64, other: u64| {
+            one.checked_add(other).context("the node tells of more coins than can exist: use another one")
+        };
+        event.received = sum(event.received, told.received.0.pebbles())?;
+        event.sent = sum(event.sent, told.sent.0.pebbles())?;
+    }
+    let whole = |event: &Event| cut_at.is_none_or(|cut| place(event.height, event.time) > cut);
+    let mut events: Vec<Event> = events.into_values().filter(whole).collect();
+    events.sort_by_key(|event| place(event.height, event.time));
+    let surplus = events.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+    events.drain(..surplus);
+    let older = match (surplus, cut_at) {
+        (0, None) => Older::None,
+        (0, Some(_)) => Older::NotListed,
+        _ => Older::NotAsked,
+    };
+    Ok(History { events, older })
+}
+
 /// The address of an output, if it pays one of the wallet's chain.
 fn own(wallet: &Wallet, outpoint: OutPoint, target: &OutputTarget) -> anyhow::Result<Address> {
     let address = target.address.as_ref().with_context(|| {
@@ -274,4 +331,80 @@ fn own(wallet: &Wallet, outpoint: OutPoint, target: &OutputTarget) -> anyhow::Re
 fn batches(wallet: &Wallet) -> Vec<Addresses> {
     let all: Vec<String> = wallet.addresses().iter().map(|(_, address)| wallet.encode(address)).collect();
     all.chunks(MAX_ADDRESSES).map(|some| Addresses(some.to_vec())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chain::amount::Amount;
+    use rpc::types::Coins;
+
+    use super::*;
+
+    fn txid(number: u8) -> TxId {
+        TxId::from_bytes([number; 32])
+    }
+
+    /// An entry of an address: `height` 0 is the mempool.
+    fn entry(address: &str, id: u8, height: u32, received: u64, sent: u64) -> AddressEventInfo {
+        let coins = |pebbles| Coins(Amount::from_pebbles(pebbles));
+        let height = (height > 0).then(|| Height::new(height));
+        AddressEventInfo {
+            address: address.into(),
+            txid: txid(id),
+            height,
+            blockhash: height.map(|_| BlockHash::ZERO),
+            confirmations: u32::from(height.is_some()),
+            time: Time::from_secs(u32::from(id)),
+            coinbase: false,
+            received: coins(received),
+            sent: coins(sent),
+        }
+    }
+
+    fn shown(told: &[AddressEventInfo], limit: u32, count: u32) -> (Vec<(TxId, u64, u64)>, Older) {
+        let history = combine(told.to_vec(), limit, count).expect("small sums");
+        let rows = history.events.iter().map(|event| (event.txid, event.received, event.sent));
+        (rows.collect(), history.older)
+    }
+
+    /// Two payments by `a`, whose change goes to `b` and `c`.
+    fn told() -> Vec<AddressEventInfo> {
+        vec![
+            entry("a", 3, 0, 0, 5),
+            entry("a", 2, 7, 0, 9),
+            entry("a", 1, 4, 14, 0),
+            entry("b", 2, 7, 8, 0),
+            entry("c", 3, 0, 4, 0),
+        ]
+    }
+
+    #[test]
+    fn a_transaction_is_one_row_however_many_addresses_it_touches() {
+        let rows = [(txid(1), 14, 0), (txid(2), 8, 9), (txid(3), 4, 5)];
+        assert_eq!(shown(&told(), 10, 10), (rows.to_vec(), Older::None));
+        assert_eq!(shown(&told(), 10, 3), (rows.to_vec(), Older::None));
+    }
+
+    #[test]
+    fn the_count_is_of_rows_and_the_newest_stay() {
+        assert_eq!(shown(&told(), 10, 2), (vec![(txid(2), 8, 9), (txid(3), 4, 5)], Older::NotAsked));
+        assert_eq!(shown(&told(), 10, 1), (vec![(txid(3), 4, 5)], Older::NotAsked));
+    }
+
+    #[test]
+    fn what_may_be_told_by_half_is_not_shown() {
+        // The list of `a` ends at height 7: the payment there might have spent more of its coins.
+        let mut told = told();
+        told.remove(2);
+        assert_eq!(shown(&told, 2, 10), (vec![(txid(3), 4, 5)], Older::NotListed));
+        // Cut above height 7 it is missing from `a` altogether, and is no payment received by `b`.
+        told.remove(1);
+        assert_eq!(shown(&told, 1, 10).0, []);
+    }
+
+    #[test]
+    fn impossible_sums_are_an_error() {
+        let told = vec![entry("a", 1, 4, u64::MAX, 0), entry("b", 1, 4, 1, 0)];
+        assert!(combine(told, 10, 10).is_err());
+    }
 }
