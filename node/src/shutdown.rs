@@ -62,3 +62,40 @@ pub fn abort_on_panic() {
         std::process::abort();
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::Command};
+
+    use super::*;
+
+    /// Set in the process that is to panic: this very test, started again.
+    const CHILD: &str = "CAIRN_TEST_PANICS";
+    /// The number of SIGABRT.
+    const ABORTED: i32 = 6;
+
+    /// What a half-dead node would do: a task panics, and nobody cares.
+    fn panic_in_a_task() {
+        abort_on_panic();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let task: tokio::task::JoinHandle<()> = tokio::spawn(async { panic!("planted") });
+            drop(task.await);
+        });
+    }
+
+    #[test]
+    fn s12_a_panic_in_a_task_ends_the_process() {
+        if std::env::var_os(CHILD).is_some() {
+            panic_in_a_task();
+            return;
+        }
+        let name = "shutdown::tests::s12_a_panic_in_a_task_ends_the_process";
+        let program = std::env::current_exe().expect("this test's own program");
+        let child = Command::new(program).args([name, "--exact", "--nocapture"]).env(CHILD, "1").output();
+        let child = child.expect("it can be started");
+        let words = String::from_utf8_lossy(&child.stderr);
+        assert_eq!(child.status.signal(), Some(ABORTED), "{words}");
+        assert!(words.contains("planted"), "{words}");
+    }
+}
