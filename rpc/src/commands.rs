@@ -208,12 +208,10 @@ pub struct Peer {
     pub height: Option<Height>,
     /// The round trip of the last ping.
     pub latency: Option<Duration>,
-    /// Bytes sent to it.
-    pub bytes_sent: u64,
-    /// Bytes received from it.
-    pub bytes_received: u64,
-    /// Its misconduct so far; at the limit it is disconnected.
-    pub score: u32,
+    /// Bytes sent to it, where they are counted.
+    pub bytes_sent: Option<u64>,
+    /// Bytes received from it, where they are counted.
+    pub bytes_received: Option<u64>,
 }
 
 /// The state of the network.

@@ -23,7 +23,6 @@ pub(super) async fn getpeerinfo<B: Backend>(backend: &B) -> Result<Vec<PeerInfo>
         pingtime: peer.latency.map(|latency| latency.as_secs_f64()),
         bytessent: peer.bytes_sent,
         bytesrecv: peer.bytes_received,
-        banscore: peer.score,
     });
     Ok(peers.collect())
 }

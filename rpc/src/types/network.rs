@@ -31,12 +31,12 @@ pub struct PeerInfo {
     /// The round trip of the last ping, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pingtime: Option<f64>,
-    /// Bytes sent to it.
-    pub bytessent: u64,
-    /// Bytes received from it.
-    pub bytesrecv: u64,
-    /// Its misconduct so far.
-    pub banscore: u32,
+    /// Bytes sent to it, where the network counts them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bytessent: Option<u64>,
+    /// Bytes received from it, where the network counts them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bytesrecv: Option<u64>,
 }
 
 /// `getnetworkinfo`.

@@ -356,9 +356,9 @@ impl Backend for NodeBackend {
             starting_height: None,
             height: known.get(&info.id).copied().flatten(),
             latency: info.ping,
-            bytes_sent: 0,
-            bytes_received: 0,
-            score: 0,
+            // libp2p does not count by peer.
+            bytes_sent: None,
+            bytes_received: None,
         };
         Ok(self.parts.net.peers().into_iter().map(of).collect())
     }

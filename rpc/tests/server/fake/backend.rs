@@ -166,9 +166,8 @@ impl Backend for Fake {
             starting_height: Some(Height::new(4)),
             height: Some(Height::new(12)),
             latency: Some(std::time::Duration::from_millis(2)),
-            bytes_sent: 10,
-            bytes_received: 20,
-            score: 0,
+            bytes_sent: Some(10),
+            bytes_received: Some(20),
         }])
     }
     async fn add_peer(&self, peer: String, action: AddPeer) -> Result<(), CommandError> {
