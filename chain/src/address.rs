@@ -1,15 +1,16 @@
 //! Addresses: what an output pays to, and the text in which people pass it on (rule A1 and A2).
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use bech32::{
     Bech32m, Hrp,
     primitives::decode::{CharError, CheckedHrpstring, CheckedHrpstringError, UncheckedHrpstringError},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{encode, hash::tagged, policy::Policy};
+use crate::{encode, hash::tagged_hasher, policy::Policy};
 
 /// The only version of addresses today: the hash of a spend policy (rule A2).
 const VERSION: u8 = 0;
@@ -49,7 +50,11 @@ impl Address {
     /// The address of a policy: whoever satisfies `policy` can spend what was paid to it.
     #[must_use]
     pub fn of_policy(policy: &Policy) -> Self {
-        Self(tagged("cairn/policy", &encode::to_bytes(policy)))
+        // Made once: the tag costs as much hashing as most policies do.
+        static TAG: LazyLock<Sha256> = LazyLock::new(|| tagged_hasher("cairn/policy"));
+        let mut hasher = TAG.clone();
+        hasher.update(encode::to_bytes(policy));
+        Self(hasher.finalize().into())
     }
 
     /// From the 32 bytes of the hash.

@@ -1,12 +1,16 @@
 //! Blocks and their headers. The header is Bitcoin's, bit for bit: 80 bytes that any miner knows (rule H1).
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::{
     encode::{
         self, DecodeError, MAX_TRANSACTIONS, invalid, read_compact_size, read_list, write_compact_size,
+        write_count,
     },
     hash::{BlockHash, MerkleRoot, sha256d},
     pow::CompactTarget,
@@ -72,8 +76,9 @@ pub struct Block {
     pub header: Header,
     /// The transaction that makes new money.
     pub coinbase: Coinbase,
-    /// All others; each may spend outputs of earlier ones (rule S1).
-    pub transactions: Vec<Transaction>,
+    /// All others; each may spend outputs of earlier ones (rule S1). Shared, since most of them wait in the
+    /// mempool as well, and so that a block is copied without copying them.
+    pub transactions: Vec<Arc<Transaction>>,
 }
 
 impl Block {
@@ -131,7 +136,7 @@ impl Block {
         let coinbase = Coinbase::deserialize_reader(rest)?;
         let mut transactions = Vec::new();
         for _ in 1..count {
-            transactions.push(Transaction::deserialize_reader(rest)?);
+            transactions.push(Arc::new(Transaction::deserialize_reader(rest)?));
         }
         if !rest.is_empty() {
             return Err(invalid("bytes follow the block (rule E1)"));
@@ -144,7 +149,17 @@ impl BorshSerialize for Block {
     fn serialize<W: Write>(&self, writer: &mut W) -> io::Result<()> {
         self.header.serialize(writer)?;
         self.coinbase.serialize(writer)?;
-        self.transactions.serialize(writer)
+        write_count(self.transactions.len(), writer)?;
+        self.transactions.iter().try_for_each(|transaction| transaction.serialize(writer))
+    }
+}
+
+/// A transaction as a block holds it.
+struct Shared(Arc<Transaction>);
+
+impl BorshDeserialize for Shared {
+    fn deserialize_reader<R: Read>(reader: &mut R) -> io::Result<Self> {
+        Ok(Self(Arc::new(Transaction::deserialize_reader(reader)?)))
     }
 }
 
@@ -153,7 +168,10 @@ impl BorshDeserialize for Block {
         Ok(Self {
             header: Header::deserialize_reader(reader)?,
             coinbase: Coinbase::deserialize_reader(reader)?,
-            transactions: read_list(reader, MAX_TRANSACTIONS)?,
+            transactions: read_list::<Shared, _>(reader, MAX_TRANSACTIONS)?
+                .into_iter()
+                .map(|shared| shared.0)
+                .collect(),
         })
     }
 }

@@ -69,6 +69,11 @@ pub(crate) fn write_list<T: BorshSerialize, W: Write>(list: &[T], writer: &mut W
     list.serialize(writer)
 }
 
+/// Writes the length of a list as borsh does, for lists whose elements are written one by one.
+pub(crate) fn write_count<W: Write>(count: usize, writer: &mut W) -> io::Result<()> {
+    u32::try_from(count).map_err(|_| invalid("a list is longer than its limit (rule E2)"))?.serialize(writer)
+}
+
 /// Writes Bitcoin's CompactSize, in which counts are written where Bitcoin's own tools read (rule X1).
 pub(crate) fn write_compact_size(value: u64, bytes: &mut Vec<u8>) {
     match (u8::try_from(value), u16::try_from(value), u32::try_from(value)) {

@@ -36,12 +36,18 @@ pub fn sha256d_pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
 /// that nothing hashed or signed for it means anything elsewhere (rule E4).
 #[must_use]
 pub fn tagged(tag: &str, message: &[u8]) -> [u8; 32] {
+    let mut hasher = tagged_hasher(tag);
+    hasher.update(message);
+    hasher.finalize().into()
+}
+
+/// A hasher that has taken in everything that [`tagged`] hashes before the message.
+pub(crate) fn tagged_hasher(tag: &str) -> Sha256 {
     let tag = sha256(tag.as_bytes());
     let mut hasher = Sha256::new();
     hasher.update(tag);
     hasher.update(tag);
-    hasher.update(message);
-    hasher.finalize().into()
+    hasher
 }
 
 /// Why a string is not a hash.

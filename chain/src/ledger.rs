@@ -1,26 +1,31 @@
 //! The ledger: one chain's headers, bodies and coins, moved by one function, [`Ledger::submit`].
 //!
 //! The only room that touches the store. It follows the valid chain with the most work (rule L1), however
-//! deep the reorganisation, one block at a time, so that memory does not grow with depth. What happened
+//! deep the reorganisation, in runs of a bounded size, so that memory does not grow with depth. What happened
 //! comes out as a value, [`Update`]; nobody is called back. A storage failure is passed on and judges no
 //! block (threat C06).
 
-use std::collections::HashMap;
+mod activation;
+mod advice;
+
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use thiserror::Error;
 
+use self::activation::Fresh;
+pub use self::{activation::created_coins, advice::AdviceError};
 use crate::{
     block::{Block, Header},
-    check::{CheckedBlock, SpendContext, check_header, connect_block, external_inputs},
+    check::{CheckedBlock, SpendContext, VerdictCache, VerifiedTransaction, check_header},
     error::{BlockError, HeaderError, SubmitError},
     genesis::Chain,
-    hash::{BlockHash, TxId},
+    hash::BlockHash,
     height::Height,
     pow::{CompactTarget, Work},
     store::{Store, StoreError},
     time::Time,
-    transaction::{OutPoint, Output},
+    transaction::OutPoint,
     tree::{NodeId, Tree},
     utxo::Coin,
 };
@@ -72,6 +77,18 @@ pub struct Tip {
     pub median_time_past: Time,
 }
 
+/// What became of blocks that were submitted together.
+#[derive(Debug)]
+pub struct Submitted {
+    /// What they changed.
+    pub update: Update,
+    /// Each block's hash, and why it was not kept if it was not, in the order of the blocks.
+    pub outcomes: Vec<(BlockHash, Result<(), SubmitError>)>,
+}
+
+/// Who is told how far a long walk is: the height of the tip, and of the chain that it goes to.
+pub type Watch<'a> = &'a mut dyn FnMut(Height, Height);
+
 /// Why a store cannot be opened as this chain's ledger.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -92,15 +109,26 @@ pub struct Ledger<S> {
     /// The active chain by height.
     active: Vec<NodeId>,
     next_order: u64,
+    verdicts: VerdictCache,
+    fresh: Fresh,
 }
 
 impl<S: Store> Ledger<S> {
-    /// Opens the ledger of `chain` over what `store` holds, and finishes a reorganisation that a crash cut
-    /// off.
+    /// Opens the ledger of `chain` over what `store` holds: goes on from the tip that was flushed last, over all
+    /// blocks above it whose bodies are here.
     ///
     /// # Errors
     /// [`OpenError`] where the store cannot be read or holds something else.
     pub fn open(chain: Chain, store: S) -> Result<Self, OpenError> {
+        Self::open_watched(chain, store, &mut |_, _| {})
+    }
+
+    /// As [`Self::open`]; `watch` is told after each step how high the tip is and how high the chain that it
+    /// goes to.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_watched(chain: Chain, store: S, watch: Watch<'_>) -> Result<Self, OpenError> {
         let stored = store.load()?;
         let mut tree = Tree::new(&chain.genesis().header);
         let damaged = |hash: &BlockHash, why: &str| OpenError::Damaged(format!("{hash} {why}"));
@@ -135,8 +163,13 @@ impl<S: Store> Ledger<S> {
         }
         active.reverse();
         active.iter().for_each(|id| tree.set_connected(*id));
-        let mut ledger = Self { chain, tree, store, active, next_order };
-        ledger.activate(None)?;
+        let (verdicts, fresh) = (VerdictCache::default(), Fresh::default());
+        let mut ledger = Self { chain, tree, store, active, next_order, verdicts, fresh };
+        // The process may have died between a block's being declared invalid and the flush of what followed.
+        while ledger.tree.node(ledger.tip_node()).is_invalid() {
+            ledger.disconnect_tip()?;
+        }
+        ledger.activate(watch)?;
         Ok(ledger)
     }
 
@@ -156,6 +189,56 @@ impl<S: Store> Ledger<S> {
     #[must_use]
     pub const fn store(&self) -> &S {
         &self.store
+    }
+
+    /// The store, for what is its own affair: closing it in order.
+    pub const fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// The unspent coins at these outpoints at the tip, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn coins(&self, outpoints: &[OutPoint]) -> Result<Vec<Option<Coin>>, StoreError> {
+        self.store.coins(outpoints)
+    }
+
+    /// Makes the tip, its coins and undo data survive the death of the process.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.store.flush()
+    }
+
+    /// Verdicts on transactions that were verified before.
+    #[must_use]
+    pub const fn verdicts(&self) -> &VerdictCache {
+        &self.verdicts
+    }
+
+    /// Remembers that all rules of a transaction hold, so that a block that holds it is connected without its
+    /// signatures.
+    pub fn remember(&mut self, verified: Arc<VerifiedTransaction>) {
+        self.verdicts.remember(verified);
+    }
+
+    /// The block with what its check has learned, if its body is here; never the genesis block. Those that came
+    /// last are in memory.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn checked_block(&self, hash: &BlockHash) -> Result<Option<Arc<CheckedBlock>>, StoreError> {
+        if let Some(block) = self.fresh.find(hash) {
+            return Ok(Some(Arc::clone(block)));
+        }
+        let Some(block) = self.store.block(hash)? else { return Ok(None) };
+        match CheckedBlock::check_knowing(block, &self.chain, &self.verdicts) {
+            Ok(block) => Ok(Some(Arc::new(block))),
+            // It was checked before it was stored: what was read is not what was written.
+            Err(error) => Err(StoreError::new(format!("the stored body of {hash} is damaged: {error}"))),
+        }
     }
 
     fn tip_node(&self) -> NodeId {
@@ -270,137 +353,90 @@ impl<S: Store> Ledger<S> {
     /// be connected is in [`Update::refused`].
     pub fn submit(&mut self, block: Block, now: Time) -> Result<Update, SubmitError> {
         let hash = block.hash();
-        if self.tree.find(&hash).is_some_and(|known| self.tree.node(known).has_body()) {
-            let invalid = self.tree.find(&hash).is_some_and(|known| self.tree.node(known).is_invalid());
-            return Err(if invalid { SubmitError::KnownInvalid(hash) } else { SubmitError::Duplicate });
+        self.place_block(&block, now)?;
+        let checked = CheckedBlock::check_knowing(block, &self.chain, &self.verdicts);
+        self.keep_body(&hash, checked)?;
+        Ok(self.activate(&mut |_, _| {})?)
+    }
+
+    /// Takes blocks that follow one another, all of them before it moves the tip once: bodies are checked side by
+    /// side, and signatures verified in batches that span blocks. What [`Self::submit`] would say of each is
+    /// in the answer.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is said about any block.
+    pub fn submit_many(&mut self, blocks: Vec<Block>, now: Time) -> Result<Submitted, StoreError> {
+        let mut hashes = Vec::with_capacity(blocks.len());
+        let mut placed = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            hashes.push(block.hash());
+            placed.push(self.place_block(&block, now).map(|()| block));
         }
-        self.submit_headers(&[block.header], now)?;
-        let id = self.tree.find(&hash).ok_or(SubmitError::UnknownParent(block.header.previous))?;
-        let checked = match CheckedBlock::check(block, &self.chain) {
-            Ok(checked) => checked,
-            Err(error) => {
-                // Only the body that the header commits to can make the header invalid (threat C12).
-                if matches!(error, SubmitError::Invalid(_)) {
-                    self.mark_invalid(id)?;
-                }
+        let (chain, verdicts) = (&self.chain, &self.verdicts);
+        let check = |block| CheckedBlock::check_knowing(block, chain, verdicts);
+        let checked: Vec<_> = placed.into_par_iter().map(|block| block.and_then(check)).collect();
+        let mut outcomes = Vec::with_capacity(checked.len());
+        for (hash, checked) in hashes.into_iter().zip(checked) {
+            match self.keep_body(&hash, checked) {
+                Err(SubmitError::Storage(error)) => return Err(error),
+                outcome => outcomes.push((hash, outcome)),
+            }
+        }
+        Ok(Submitted { update: self.activate(&mut |_, _| {})?, outcomes })
+    }
+
+    /// Sees to the header of a block whose body is new.
+    fn place_block(&mut self, block: &Block, now: Time) -> Result<(), SubmitError> {
+        let hash = block.hash();
+        if let Some(known) = self.tree.find(&hash).map(|known| self.tree.node(known))
+            && known.has_body()
+        {
+            return Err(if known.is_invalid() {
+                SubmitError::KnownInvalid(hash)
+            } else {
+                SubmitError::Duplicate
+            });
+        }
+        self.submit_headers(&[block.header], now).map(drop)
+    }
+
+    /// Keeps the body of a header that is known, or what its fault says about the header.
+    fn keep_body(
+        &mut self,
+        hash: &BlockHash,
+        checked: Result<CheckedBlock, SubmitError>,
+    ) -> Result<(), SubmitError> {
+        let block = match (checked, self.tree.find(hash)) {
+            // Only the body that the header commits to can make the header invalid (threat C12).
+            (Err(error @ SubmitError::Invalid(_)), Some(id)) => {
+                self.mark_invalid(id)?;
                 return Err(error);
             }
+            (checked, _) => checked?,
         };
+        let id = self.tree.find(hash).ok_or(SubmitError::UnknownParent(block.header().previous))?;
+        if self.tree.node(id).is_invalid() {
+            return Err(SubmitError::KnownInvalid(*hash));
+        }
+        if self.tree.node(id).has_body() {
+            return Err(SubmitError::Duplicate);
+        }
         // The height is known already: a body that names another one need not wait to be connected (rule K1).
-        let (named, actual) = (checked.coinbase().height, self.tree.node(id).height());
+        let (named, actual) = (block.coinbase().height, self.tree.node(id).height());
         if named != actual {
             self.mark_invalid(id)?;
             return Err(BlockError::CoinbaseHeight { named, actual }.into());
         }
-        self.store.add_body(&checked, self.next_order)?;
+        self.store.add_body(&block, self.next_order)?;
         self.tree.set_body(id, self.next_order);
         self.next_order = self.next_order.saturating_add(1);
-        Ok(self.activate(Some(checked))?)
+        self.fresh.keep(Arc::new(block));
+        Ok(())
     }
 
     fn mark_invalid(&mut self, id: NodeId) -> Result<(), StoreError> {
         let marked = self.tree.mark_invalid(id);
         let hashes: Vec<BlockHash> = marked.iter().map(|id| self.tree.node(*id).hash()).collect();
-        self.store.mark_invalid(&hashes)
+        self.store.set_invalid(&hashes, true)
     }
-
-    /// Moves to the best tip. `fresh` is a block that was just checked, so that it need not be read back.
-    fn activate(&mut self, fresh: Option<CheckedBlock>) -> Result<Update, StoreError> {
-        let before = self.tip_node();
-        let mut refused = Vec::new();
-        loop {
-            let tip = self.tip_node();
-            // Measured against the tip that was active, not against where a refusal left us: an invalid block
-            // must not tip the scales between equals (rule L1).
-            let goal = self.tree.choose(before);
-            if goal == tip {
-                break;
-            }
-            let path = self.tree.reorg_path(tip, goal);
-            for _ in &path.reverted {
-                self.disconnect_tip()?;
-            }
-            for id in path.applied {
-                if let Err(error) = self.connect(id, fresh.as_ref())? {
-                    refused.push((self.id(id), error));
-                    self.mark_invalid(id)?;
-                    break;
-                }
-            }
-        }
-        let after = self.tip_node();
-        self.tree.settle(after);
-        let path = self.tree.reorg_path(before, after);
-        let ids = |nodes: &[NodeId]| nodes.iter().map(|id| self.id(*id)).collect();
-        Ok(Update { reverted: ids(&path.reverted), applied: ids(&path.applied), refused })
-    }
-
-    fn connect(
-        &mut self,
-        id: NodeId,
-        fresh: Option<&CheckedBlock>,
-    ) -> Result<Result<(), BlockError>, StoreError> {
-        let hash = self.tree.node(id).hash();
-        if let Some(block) = fresh.filter(|fresh| fresh.hash() == hash) {
-            return self.connect_checked(id, block);
-        }
-        let block = self.store.block(&hash)?.ok_or_else(|| missing(&hash, "body"))?;
-        match CheckedBlock::check(block, &self.chain) {
-            Ok(block) => self.connect_checked(id, &block),
-            // It was checked before it was stored: what was read is not what was written.
-            Err(error) => Err(StoreError::new(format!("the stored body of {hash} is damaged: {error}"))),
-        }
-    }
-
-    fn connect_checked(
-        &mut self,
-        id: NodeId,
-        block: &CheckedBlock,
-    ) -> Result<Result<(), BlockError>, StoreError> {
-        let context = self.next_spend_context();
-        let wanted = external_inputs(block);
-        let coins = self.store.coins(&wanted)?;
-        let fetched: HashMap<OutPoint, Coin> =
-            wanted.into_iter().zip(coins).filter_map(|(outpoint, coin)| Some((outpoint, coin?))).collect();
-        let connected = match connect_block(block, fetched, &context) {
-            Ok(connected) => connected,
-            Err(error) => return Ok(Err(error)),
-        };
-        self.store.connect(block, &connected)?;
-        self.active.push(id);
-        self.tree.set_connected(id);
-        Ok(Ok(()))
-    }
-
-    fn disconnect_tip(&mut self) -> Result<(), StoreError> {
-        let hash = self.tip().id.hash;
-        let block = self.store.block(&hash)?.ok_or_else(|| missing(&hash, "body"))?;
-        let undo = self.store.undo(&hash)?.ok_or_else(|| missing(&hash, "undo data"))?;
-        self.store.disconnect(&block, &created_coins(&block), &undo)?;
-        self.active.pop();
-        Ok(())
-    }
-}
-
-fn missing(hash: &BlockHash, what: &str) -> StoreError {
-    StoreError::new(format!("the {what} of {hash} should be stored, but is not"))
-}
-
-/// The coins that a block leaves unspent: its outputs to addresses, less those that it spends itself.
-#[must_use]
-pub fn created_coins(block: &Block) -> Vec<OutPoint> {
-    let ids: Vec<TxId> = block.transactions.iter().map(crate::transaction::Transaction::txid).collect();
-    let outpoints = |txid: TxId, outputs: &[Output]| {
-        let payments = (0..).zip(outputs).filter(|(_, output)| output.address().is_some());
-        payments.map(|(index, _)| OutPoint { txid, index }).collect::<Vec<_>>()
-    };
-    let mut created: std::collections::BTreeSet<OutPoint> =
-        outpoints(block.coinbase.txid(), &block.coinbase.outputs).into_iter().collect();
-    for (transaction, txid) in block.transactions.iter().zip(ids) {
-        created.extend(outpoints(txid, &transaction.outputs));
-    }
-    for input in block.transactions.iter().flat_map(|transaction| &transaction.inputs) {
-        created.remove(input);
-    }
-    created.into_iter().collect()
 }

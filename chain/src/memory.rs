@@ -1,6 +1,6 @@
 //! The reference store: everything in maps, nothing kept. Tests and simulations run on it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     block::{Block, Header},
@@ -54,10 +54,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn mark_invalid(&mut self, hashes: &[BlockHash]) -> Result<(), StoreError> {
+    fn set_invalid(&mut self, hashes: &[BlockHash], invalid: bool) -> Result<(), StoreError> {
         for hash in hashes {
             let status = self.statuses.get_mut(hash);
-            status.ok_or_else(|| StoreError::new("an unknown header is marked"))?.invalid = true;
+            status.ok_or_else(|| StoreError::new("an unknown header is marked"))?.invalid = invalid;
         }
         Ok(())
     }
@@ -74,21 +74,22 @@ impl Store for MemoryStore {
         Ok(self.undo.get(hash).cloned())
     }
 
-    fn connect(&mut self, _block: &CheckedBlock, connected: &ConnectedBlock) -> Result<(), StoreError> {
-        let delta = connected.delta();
+    fn connect(&mut self, block: &Arc<CheckedBlock>, connected: ConnectedBlock) -> Result<(), StoreError> {
+        let hash = block.hash();
+        let delta = connected.into_delta();
         for (outpoint, coin) in &delta.spent {
             // Taking a coin asserts that it was there, unspent and unchanged (threat C02).
             if self.coins.remove(outpoint).as_ref() != Some(coin) {
                 return Err(StoreError::new(format!("the coin {outpoint} is spent, but is not here")));
             }
         }
-        for (outpoint, coin) in &delta.created {
-            if self.coins.insert(*outpoint, coin.clone()).is_some() {
+        for (outpoint, coin) in delta.created {
+            if self.coins.insert(outpoint, coin).is_some() {
                 return Err(StoreError::new(format!("the coin {outpoint} is made twice")));
             }
         }
-        self.undo.insert(connected.hash(), delta.spent.clone());
-        self.tip = Some(connected.hash());
+        self.undo.insert(hash, delta.spent);
+        self.tip = Some(hash);
         Ok(())
     }
 
@@ -109,6 +110,11 @@ impl Store for MemoryStore {
         }
         self.undo.remove(&hash);
         self.tip = Some(block.header.previous);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        // Memory is all there is.
         Ok(())
     }
 }

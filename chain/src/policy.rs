@@ -328,6 +328,37 @@ impl Witness {
     }
 }
 
+impl Witness {
+    /// What it occupies on the heap, in bytes: its nodes, which are larger than their encoding.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.policy.heap_bytes() + self.satisfaction.heap_bytes()
+    }
+}
+
+impl Policy {
+    fn heap_bytes(&self) -> usize {
+        let nodes = |nodes: &[Self]| nodes.iter().map(|node| size_of::<Self>() + node.heap_bytes()).sum();
+        match self {
+            Self::Thresh { of, .. } => nodes(of),
+            Self::And(both) | Self::Or(both) => nodes(both.as_slice()),
+            _ => 0,
+        }
+    }
+}
+
+impl Satisfaction {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Both(both) => both.iter().map(|part| size_of::<Self>() + part.heap_bytes()).sum(),
+            Self::Branch(_, part) => size_of::<Self>() + part.heap_bytes(),
+            Self::Chosen(chosen) => {
+                chosen.iter().map(|(_, part)| size_of::<(u8, Self)>() + part.heap_bytes()).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
 impl Demands {
     fn gather(&mut self, policy: &Policy, satisfaction: &Satisfaction) -> Result<(), PolicyError> {
         match (policy, satisfaction) {

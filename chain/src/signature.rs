@@ -5,16 +5,20 @@
 //! that are drawn from a hash over all of its keys, signatures and messages: unknown to whoever made a
 //! signature. With a known seed forgeries can be made that a batch accepts.
 
+use std::sync::LazyLock;
+
+use borsh::BorshSerialize;
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 use ed25519_zebra::{Signature, VerificationKeyBytes, batch};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    encode,
-    hash::{BlockHash, tagged},
+    encode::{self, write_count},
+    hash::{BlockHash, tagged_hasher},
     policy::PublicKey,
-    transaction::Output,
+    transaction::{Output, Transaction},
+    utxo::Coin,
 };
 
 /// The most signatures of one batch: past this a batch gets no cheaper a signature.
@@ -43,7 +47,28 @@ pub fn signature_message(genesis: &BlockHash, id_preimage: &[u8], spent: &[Outpu
     message.extend(genesis.as_bytes());
     message.extend(id_preimage);
     message.extend(encode::to_bytes(&spent));
-    tagged("cairn/spend", &message)
+    hash_message(&message)
+}
+
+/// [`signature_message`] of a transaction that spends these coins, without a copy of what they pay to.
+pub(crate) fn spend_message(genesis: &BlockHash, transaction: &Transaction, spent: &[Coin]) -> [u8; 32] {
+    let outputs = transaction.outputs.len() + spent.len();
+    let mut message = Vec::with_capacity(64 + transaction.inputs.len() * 36 + outputs * 41);
+    message.extend(genesis.as_bytes());
+    transaction.write_unsigned(&mut message).expect("writing into a vector does not fail");
+    write_count(spent.len(), &mut message).expect("there are as many coins as inputs, which are bounded");
+    for coin in spent {
+        coin.output.serialize(&mut message).expect("writing into a vector does not fail");
+    }
+    hash_message(&message)
+}
+
+fn hash_message(message: &[u8]) -> [u8; 32] {
+    // Made once: the tag is two of the few blocks that a payment's message has.
+    static TAG: LazyLock<Sha256> = LazyLock::new(|| tagged_hasher("cairn/spend"));
+    let mut hasher = TAG.clone();
+    hasher.update(message);
+    hasher.finalize().into()
 }
 
 impl Claim {
@@ -63,23 +88,26 @@ impl Claim {
 /// # Errors
 /// The index of the first claim that does not hold.
 pub fn verify_all(claims: &[Claim]) -> Result<(), usize> {
+    find_wrong(claims).first().map_or(Ok(()), |first| Err(*first))
+}
+
+/// The indices of all claims that do not hold, ascending. Batches are verified on all cores; a batch fails
+/// exactly where a signature in it fails alone, and then one by one they tell which.
+pub(crate) fn find_wrong(claims: &[Claim]) -> Vec<usize> {
+    let wrong_of = |first: usize, claims: &[Claim]| -> Vec<usize> {
+        let wrong = (first..).zip(claims).filter(|(_, claim)| !claim.holds());
+        wrong.map(|(index, _)| index).collect()
+    };
     if claims.len() < LEAST_BATCH_SIGNATURES {
         // A payment's few signatures are done before other cores would have woken up.
-        return claims.iter().position(|claim| !claim.holds()).map_or(Ok(()), Err);
+        return wrong_of(0, claims);
     }
     let threads = rayon::current_num_threads().max(1);
     let share = claims.len().div_ceil(threads).clamp(LEAST_BATCH_SIGNATURES, BATCH_SIGNATURES);
-    let guilty = |(index, batch): (usize, &[Claim])| {
-        if batch_holds(batch) {
-            return None;
-        }
-        // A batch fails exactly where a signature in it fails alone; one by one they tell which.
-        batch.iter().position(|claim| !claim.holds()).map(|inner| index * share + inner)
+    let wrong = |(index, batch): (usize, &[Claim])| {
+        if batch_holds(batch) { Vec::new() } else { wrong_of(index * share, batch) }
     };
-    match claims.par_chunks(share).enumerate().filter_map(guilty).min() {
-        Some(lowest) => Err(lowest),
-        None => Ok(()),
-    }
+    claims.par_chunks(share).enumerate().flat_map_iter(wrong).collect()
 }
 
 fn batch_holds(claims: &[Claim]) -> bool {

@@ -4,7 +4,7 @@
 //! A store never judges. An error of it says nothing about any block: the caller stops, and no block is
 //! marked invalid for it (threat C06).
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use crate::{
     block::{Block, Header},
@@ -48,9 +48,11 @@ pub struct Stored {
 
 /// Storage of headers, bodies, coins and undo data. The genesis block is in none of them.
 ///
-/// Every writing method is atomic: after a crash all of it is there or none. What has returned survives the
-/// death of the process.
-pub trait Store {
+/// Headers, what is known of them, and bodies survive the death of the process once the method has returned.
+/// Coins, undo data and tip move in memory and belong together: they survive as of the last [`Store::flush`],
+/// or of a block boundary after it, never as of anything in between. What was connected above is connected
+/// again from the bodies at the next start.
+pub trait Store: Sync {
     /// Reads what is needed to start.
     ///
     /// # Errors
@@ -69,11 +71,11 @@ pub trait Store {
     /// [`StoreError`].
     fn add_body(&mut self, block: &CheckedBlock, order: u64) -> Result<(), StoreError>;
 
-    /// Remembers that blocks are invalid.
+    /// Remembers that blocks are invalid, or that they are not.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn mark_invalid(&mut self, hashes: &[BlockHash]) -> Result<(), StoreError>;
+    fn set_invalid(&mut self, hashes: &[BlockHash], invalid: bool) -> Result<(), StoreError>;
 
     /// The block, if its body was added.
     ///
@@ -81,7 +83,8 @@ pub trait Store {
     /// [`StoreError`].
     fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError>;
 
-    /// The unspent coins at these outpoints, in their order.
+    /// The unspent coins at these outpoints at the tip, in their order. What was read may stay in memory: asking
+    /// for coins makes the next look at them cheap.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -97,12 +100,19 @@ pub trait Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn connect(&mut self, block: &CheckedBlock, connected: &ConnectedBlock) -> Result<(), StoreError>;
+    fn connect(&mut self, block: &Arc<CheckedBlock>, connected: ConnectedBlock) -> Result<(), StoreError>;
 
     /// Moves the tip down from `block`, the tip, to its parent: removes the coins `created`, brings those of
-    /// `undo` back, forgets the undo data.
+    /// `undo` back.
     ///
     /// # Errors
     /// [`StoreError`].
     fn disconnect(&mut self, block: &Block, created: &[OutPoint], undo: &Undo) -> Result<(), StoreError>;
+
+    /// Makes coins, undo data and tip survive the death of the process. A store may do so by itself at any block
+    /// boundary.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn flush(&mut self) -> Result<(), StoreError>;
 }

@@ -162,7 +162,17 @@ impl Transaction {
         bytes
     }
 
-    fn write_unsigned<W: Write>(&self, writer: &mut W) -> io::Result<()> {
+    /// Appends the consensus encoding to `bytes`; returns the length of [`Self::id_preimage`], with which it
+    /// begins.
+    pub(crate) fn encode_into(&self, bytes: &mut Vec<u8>) -> usize {
+        let start = bytes.len();
+        self.write_unsigned(bytes).expect("writing into a vector does not fail");
+        let unsigned = bytes.len() - start;
+        write_list(&self.witnesses, bytes).expect("writing into a vector does not fail");
+        unsigned
+    }
+
+    pub(crate) fn write_unsigned<W: Write>(&self, writer: &mut W) -> io::Result<()> {
         TRANSACTION_KIND.serialize(writer)?;
         write_list(&self.inputs, writer)?;
         write_list(&self.outputs, writer)
@@ -184,6 +194,21 @@ impl Transaction {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         encode::to_bytes(self)
+    }
+
+    /// What it occupies in memory, in bytes, closely enough to hold a limit against.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let data = |output: &Output| match &output.to {
+            Destination::Address(_) => 0,
+            Destination::Data(data) => data.len(),
+        };
+        size_of::<Self>()
+            + size_of_val(self.inputs.as_slice())
+            + size_of_val(self.outputs.as_slice())
+            + size_of_val(self.witnesses.as_slice())
+            + self.outputs.iter().map(data).sum::<usize>()
+            + self.witnesses.iter().map(Witness::heap_bytes).sum::<usize>()
     }
 
     /// Reads a transaction from all of `bytes`.

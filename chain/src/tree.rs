@@ -129,6 +129,8 @@ pub struct Tree {
     /// Complete, valid nodes with at least the work of the tip, the best last.
     candidates: BTreeSet<(Work, Reverse<u64>, Reverse<NodeId>)>,
     best_header: NodeId,
+    /// Wins against all of its work, by order of whoever runs the node.
+    precious: Option<NodeId>,
 }
 
 impl Tree {
@@ -158,6 +160,7 @@ impl Tree {
             index: HashMap::from([(hash, NodeId::GENESIS)]),
             candidates: BTreeSet::from([candidate]),
             best_header: NodeId::GENESIS,
+            precious: None,
         }
     }
 
@@ -270,6 +273,11 @@ impl Tree {
     /// Remembers that a body is here, as number `order` of all bodies.
     pub fn set_body(&mut self, id: NodeId, order: u64) {
         self.node_mut(id).body = Some(order);
+        self.complete_from(id);
+    }
+
+    /// Finds out whether a node and all above it are complete now.
+    fn complete_from(&mut self, id: NodeId) {
         let mut pending = vec![id];
         while let Some(id) = pending.pop() {
             let node = self.node(id);
@@ -307,6 +315,42 @@ impl Tree {
         marked
     }
 
+    /// Takes back that a block, those below it and those above it are invalid; returns those that were.
+    pub fn clear_invalid(&mut self, id: NodeId) -> Vec<NodeId> {
+        let mut lowest = id;
+        let mut cleared = Vec::new();
+        while let Some(below) = self.node(lowest).parent.filter(|below| self.node(*below).invalid) {
+            lowest = below;
+            cleared.push(below);
+        }
+        let mut pending = vec![id];
+        while let Some(id) = pending.pop() {
+            cleared.extend(Some(id).filter(|id| self.node(*id).invalid));
+            pending.extend(&self.node(id).children);
+        }
+        for id in &cleared {
+            self.node_mut(*id).invalid = false;
+        }
+        self.complete_from(lowest);
+        self.restore_candidates();
+        self.best_header = self.most_work(|node| !node.invalid);
+        cleared
+    }
+
+    /// Counts all complete, valid nodes as candidates again, as after a tip with less work was chosen.
+    pub fn restore_candidates(&mut self) {
+        let candidate = |(raw, node): (u32, &Node)| {
+            let complete = node.complete.filter(|_| !node.invalid)?;
+            Some((node.work, Reverse(complete), Reverse(NodeId(raw))))
+        };
+        self.candidates = (0..).zip(&self.nodes).filter_map(candidate).collect();
+    }
+
+    /// Prefers a block to all others of the same work, until another one is preferred.
+    pub fn set_precious(&mut self, id: NodeId) {
+        self.precious = Some(id);
+    }
+
     fn most_work(&self, eligible: impl Fn(&Node) -> bool) -> NodeId {
         let mut best = NodeId::GENESIS;
         for (raw, node) in (0..).zip(&self.nodes) {
@@ -323,9 +367,19 @@ impl Tree {
     }
 
     /// The tip to follow, given the tip that is active: one with strictly more work if there is one, and of
-    /// several the one that was complete first (rule L1).
+    /// several the one that was complete first (rule L1), unless whoever runs the node prefers another one of
+    /// the same work.
     #[must_use]
     pub fn choose(&self, active: NodeId) -> NodeId {
+        if let (Some(precious), Some((most, ..))) = (self.precious, self.candidates.last())
+            && let node = self.node(precious)
+            && node.work == *most
+            && *most >= self.node(active).work
+            && node.is_complete()
+            && !node.invalid
+        {
+            return precious;
+        }
         match self.candidates.last() {
             Some((work, _, Reverse(best))) if *work > self.node(active).work => *best,
             _ => active,

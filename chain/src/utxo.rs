@@ -37,7 +37,7 @@ impl UtxoView for HashMap<OutPoint, Coin> {
 pub struct Delta {
     /// Coins of earlier blocks that the block spends, in the order of its inputs.
     pub spent: Vec<(OutPoint, Coin)>,
-    /// Coins that the block leaves unspent.
+    /// Coins that the block leaves unspent, in no particular order.
     pub created: Vec<(OutPoint, Coin)>,
 }
 

@@ -149,7 +149,7 @@ fn block(golden: &mut Golden, transaction: Transaction) {
     golden.text("block, Merkle root (shown)", header.merkle_root);
     golden.bytes("header, bytes", header.to_bytes());
     golden.text("header, hash (shown)", header.hash());
-    let block = Block { header, coinbase, transactions: vec![transaction] };
+    let block = Block { header, coinbase, transactions: vec![transaction.into()] };
     golden.bytes("block, SHA-256 of its bytes", sha256(&block.to_bytes()));
     golden.bytes("block, SHA-256 of its submission", sha256(&block.to_submission()));
 }

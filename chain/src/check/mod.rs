@@ -7,9 +7,12 @@
 mod contextual;
 mod isolated;
 mod spending;
+mod verdict;
 
 pub use contextual::{HeaderContext, check_header, check_work};
 pub use isolated::{CheckedBlock, CheckedTransaction};
 pub use spending::{
-    ConnectedBlock, SpendContext, VerifiedTransaction, connect_block, external_inputs, verify_transaction,
+    ConnectedBlock, SpendContext, SpentBlock, SpentTransaction, VerifiedTransaction, connect_block,
+    external_inputs, spend_block, spend_transaction, verify_blocks, verify_signatures, verify_transaction,
 };
+pub use verdict::{MAX_VERDICT_BYTES, MAX_VERDICTS, VerdictCache};

@@ -1,17 +1,16 @@
 //! Spending rules: what the coins that are spent decide. Signatures are among them, since what they sign
 //! covers the spent outputs.
 
-use std::collections::{HashMap, HashSet};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use super::{CheckedBlock, CheckedTransaction};
+use super::{CheckedBlock, CheckedTransaction, VerdictCache};
 use crate::{
-    address::Address,
     amount::Amount,
     error::{BlockError, SpendError},
     genesis::Chain,
     hash::{BlockHash, TxId},
     height::Height,
-    signature::{Claim, signature_message, verify_all},
+    signature::{Claim, find_wrong, spend_message, verify_all},
     subsidy::subsidy,
     time::Time,
     transaction::{OutPoint, Output},
@@ -29,17 +28,70 @@ pub struct SpendContext<'a> {
     pub median_time_past: Time,
 }
 
-/// A transaction of which all rules hold in some block: its fee, and what was learned before.
+/// A transaction of which all spending rules but the signatures hold in some block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedTransaction {
+pub struct SpentTransaction {
+    checked: Arc<CheckedTransaction>,
+    spent: Vec<Coin>,
     fee: Amount,
+    /// What its signatures sign; none where a verdict on them is known.
+    message: Option<[u8; 32]>,
 }
 
-impl VerifiedTransaction {
+impl SpentTransaction {
+    /// The transaction.
+    #[must_use]
+    pub const fn checked(&self) -> &Arc<CheckedTransaction> {
+        &self.checked
+    }
+
     /// Inputs less outputs.
     #[must_use]
     pub const fn fee(&self) -> Amount {
         self.fee
+    }
+}
+
+/// A transaction of which all rules hold in some block, with the coins that it spends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedTransaction {
+    checked: Arc<CheckedTransaction>,
+    spent: Vec<Coin>,
+    fee: Amount,
+}
+
+impl VerifiedTransaction {
+    /// The transaction.
+    #[must_use]
+    pub const fn checked(&self) -> &Arc<CheckedTransaction> {
+        &self.checked
+    }
+
+    /// The coins that it spends, in the order of its inputs.
+    #[must_use]
+    pub fn spent(&self) -> &[Coin] {
+        &self.spent
+    }
+
+    /// Inputs less outputs.
+    #[must_use]
+    pub const fn fee(&self) -> Amount {
+        self.fee
+    }
+
+    /// What it occupies in memory, in bytes, closely enough to hold a limit against.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.checked.memory_bytes() + size_of_val(self.spent.as_slice())
+    }
+
+    /// A transaction of a block that was connected, from what the block's undo data say that it spent.
+    pub(crate) const fn of_connected(
+        checked: Arc<CheckedTransaction>,
+        spent: Vec<Coin>,
+        fee: Amount,
+    ) -> Self {
+        Self { checked, spent, fee }
     }
 }
 
@@ -76,40 +128,79 @@ impl ConnectedBlock {
     pub const fn delta(&self) -> &Delta {
         &self.delta
     }
+
+    /// What it does to the UTXO set, for whoever does it.
+    #[must_use]
+    pub fn into_delta(self) -> Delta {
+        self.delta
+    }
 }
 
-/// The coins of earlier blocks that a block spends: what must be fetched before [`connect_block`].
+/// A block of which all rules but the signatures hold.
+#[derive(Clone, Debug)]
+pub struct SpentBlock {
+    block: Arc<CheckedBlock>,
+    connected: ConnectedBlock,
+    claims: Vec<Claim>,
+    /// The number of claims up to and with each transaction.
+    claims_end: Vec<usize>,
+}
+
+impl SpentBlock {
+    /// What the block does to the UTXO set if its signatures hold.
+    #[must_use]
+    pub const fn delta(&self) -> &Delta {
+        &self.connected.delta
+    }
+
+    /// How many signatures are to be verified.
+    #[must_use]
+    pub const fn signatures(&self) -> usize {
+        self.claims.len()
+    }
+}
+
+/// The coins of earlier blocks that a block spends: what must be fetched before [`spend_block`].
 #[must_use]
 pub fn external_inputs(block: &CheckedBlock) -> Vec<OutPoint> {
-    let own: HashSet<TxId> = block.transactions().iter().map(CheckedTransaction::txid).collect();
     let inputs = block.transactions().iter().flat_map(|checked| &checked.transaction().inputs);
-    inputs.filter(|input| !own.contains(&input.txid)).copied().collect()
+    inputs.filter(|input| !block.is_inner_parent(&input.txid)).copied().collect()
 }
 
-/// Holds one transaction against the spending rules but the signatures (S1 to S9) and gathers the
-/// signatures' claims; returns the fee.
+/// Holds one transaction against the spending rules but the policies and signatures, which a verdict may
+/// answer; returns the fee.
+fn check_amounts(
+    checked: &CheckedTransaction,
+    coins: &[Coin],
+    context: &SpendContext<'_>,
+) -> Result<Amount, SpendError> {
+    let mut sum = Amount::ZERO;
+    for coin in coins {
+        sum = sum
+            .checked_add(coin.output.amount)
+            .filter(|sum| *sum <= context.chain.max_supply())
+            .ok_or(SpendError::AboveSupply)?;
+    }
+    let outputs = checked.output_sum();
+    sum.checked_sub(outputs).ok_or(SpendError::Overspent { inputs: sum, outputs })
+}
+
+/// Holds one transaction against the spending rules but the signatures (S1 to S9). Returns the fee, and what
+/// the signatures sign unless `verdicts` knows that they hold.
 fn spend(
     checked: &CheckedTransaction,
     coins: &[Coin],
     context: &SpendContext<'_>,
-    claims: &mut Vec<Claim>,
-) -> Result<Amount, SpendError> {
-    let mut sum = Amount::ZERO;
+    verdicts: &VerdictCache,
+) -> Result<(Amount, Option<[u8; 32]>), SpendError> {
     for (input, coin) in coins.iter().enumerate() {
-        let amount = coin.output.amount;
-        sum = sum
-            .checked_add(amount)
-            .filter(|sum| *sum <= context.chain.max_supply())
-            .ok_or(SpendError::AboveSupply)?;
         check_input(checked, input, coin, context)?;
     }
-    let outputs = checked.output_sum();
-    let fee = sum.checked_sub(outputs).ok_or(SpendError::Overspent { inputs: sum, outputs })?;
-    let spent: Vec<Output> = coins.iter().map(|coin| coin.output.clone()).collect();
-    let message = signature_message(&context.chain.id(), checked.id_preimage(), &spent);
-    let signatures = checked.demands().iter().flat_map(|demands| &demands.signatures);
-    claims.extend(signatures.map(|(key, signature)| Claim { key: *key, signature: *signature, message }));
-    Ok(fee)
+    if let Some(verdict) = verdicts.judge(checked, coins) {
+        return Ok((verdict.fee(), None));
+    }
+    let fee = check_amounts(checked, coins, context)?;
+    Ok((fee, Some(spend_message(&context.chain.id(), checked.transaction(), coins))))
 }
 
 fn check_input(
@@ -125,8 +216,7 @@ fn check_input(
         let matures = u64::from(coin.height.get()) + u64::from(maturity);
         return Err(SpendError::Immature { input, made: coin.height, matures });
     }
-    let policy = &checked.transaction().witnesses[input].policy;
-    if coin.output.address() != Some(&Address::of_policy(policy)) {
+    if coin.output.address() != Some(&checked.addresses()[input]) {
         return Err(SpendError::WrongPolicy { input });
     }
     let demands = &checked.demands()[input];
@@ -154,36 +244,92 @@ fn input_of(checked: &CheckedTransaction, index: usize) -> usize {
     checked.demands().len()
 }
 
+fn claims_of(checked: &CheckedTransaction, message: [u8; 32]) -> impl Iterator<Item = Claim> + '_ {
+    let signatures = checked.demands().iter().flat_map(|demands| &demands.signatures);
+    signatures.map(move |(key, signature)| Claim { key: *key, signature: *signature, message })
+}
+
+/// Holds one transaction against all spending rules but the signatures, as if it stood alone in the block of
+/// `context`. `coins` are those at its inputs, in their order, where they exist and are unspent. What
+/// `verdicts` knows needs no signature any more.
+///
+/// # Errors
+/// [`SpendError`] with the first rule that is broken.
+pub fn spend_transaction(
+    checked: Arc<CheckedTransaction>,
+    coins: Vec<Option<Coin>>,
+    context: &SpendContext<'_>,
+    verdicts: &VerdictCache,
+) -> Result<SpentTransaction, SpendError> {
+    let mut coins = coins.into_iter();
+    let mut spent = Vec::with_capacity(checked.transaction().inputs.len());
+    for (input, outpoint) in checked.transaction().inputs.iter().enumerate() {
+        let missing = SpendError::MissingCoin { input, outpoint: *outpoint };
+        spent.push(coins.next().flatten().ok_or(missing)?);
+    }
+    let (fee, message) = spend(&checked, &spent, context, verdicts)?;
+    Ok(SpentTransaction { checked, spent, fee, message })
+}
+
+/// Verifies the signatures of transactions, all in one go. One that does not hold spoils no other. The
+/// verdicts are in the order of the transactions.
+///
+/// # Errors
+/// For each transaction [`SpendError::BadSignature`] with the input of its first wrong signature.
+#[must_use]
+pub fn verify_signatures(
+    transactions: Vec<SpentTransaction>,
+) -> Vec<Result<VerifiedTransaction, SpendError>> {
+    let mut claims = Vec::new();
+    let mut claims_end = Vec::with_capacity(transactions.len());
+    for spent in &transactions {
+        claims.extend(spent.message.into_iter().flat_map(|message| claims_of(&spent.checked, message)));
+        claims_end.push(claims.len());
+    }
+    let wrong = find_wrong(&claims);
+    let mut start = 0;
+    let pairs = transactions.into_iter().zip(claims_end);
+    let verdict = |(transaction, end): (SpentTransaction, usize)| {
+        // Wrong claims are in ascending order: the first that is not below this transaction's is its own.
+        let own = wrong.get(wrong.partition_point(|claim| *claim < start)).filter(|claim| **claim < end);
+        let first = std::mem::replace(&mut start, end);
+        let SpentTransaction { checked, spent, fee, message: _ } = transaction;
+        match own {
+            Some(claim) => Err(SpendError::BadSignature { input: input_of(&checked, claim - first) }),
+            None => Ok(VerifiedTransaction { checked, spent, fee }),
+        }
+    };
+    pairs.map(verdict).collect()
+}
+
 /// Holds one transaction against all spending rules, as if it stood alone in the block of `context`.
 ///
 /// # Errors
 /// [`SpendError`] with the first rule that is broken; of several wrong signatures the first is named.
 pub fn verify_transaction(
-    checked: &CheckedTransaction,
+    checked: Arc<CheckedTransaction>,
     view: &impl UtxoView,
     context: &SpendContext<'_>,
 ) -> Result<VerifiedTransaction, SpendError> {
-    let mut coins = Vec::with_capacity(checked.transaction().inputs.len());
-    for (input, outpoint) in checked.transaction().inputs.iter().enumerate() {
-        let missing = SpendError::MissingCoin { input, outpoint: *outpoint };
-        coins.push(view.coin(outpoint).ok_or(missing)?);
-    }
-    let mut claims = Vec::new();
-    let fee = spend(checked, &coins, context, &mut claims)?;
-    verify_all(&claims).map_err(|index| SpendError::BadSignature { input: input_of(checked, index) })?;
-    Ok(VerifiedTransaction { fee })
+    let coins = checked.transaction().inputs.iter().map(|outpoint| view.coin(outpoint)).collect();
+    let spent = spend_transaction(checked, coins, context, &VerdictCache::default())?;
+    let mut verdicts = verify_signatures(vec![spent]);
+    verdicts.pop().expect("one transaction has one verdict")
 }
 
 /// Coins while a block is walked: those of earlier blocks, and those that it made itself.
-struct Purse {
+struct Purse<'a> {
+    block: &'a CheckedBlock,
     fetched: HashMap<OutPoint, Coin>,
-    made: HashMap<OutPoint, Coin>,
+    /// What the block made and spends itself further down.
+    inner: HashMap<OutPoint, Coin>,
     spent: Vec<(OutPoint, Coin)>,
+    created: Vec<(OutPoint, Coin)>,
 }
 
-impl Purse {
+impl Purse<'_> {
     fn take(&mut self, outpoint: &OutPoint) -> Option<Coin> {
-        if let Some(coin) = self.made.remove(outpoint) {
+        if let Some(coin) = self.inner.remove(outpoint) {
             return Some(coin);
         }
         let coin = self.fetched.remove(outpoint)?;
@@ -198,44 +344,71 @@ impl Purse {
         height: Height,
         coinbase: bool,
     ) -> Result<(), BlockError> {
+        let inner = self.block.is_inner_parent(&txid);
         for (index, output) in (0..).zip(outputs).filter(|(_, output)| output.address().is_some()) {
             let outpoint = OutPoint { txid, index };
             let coin = Coin { output: output.clone(), height, coinbase };
-            if self.made.insert(outpoint, coin).is_some() || self.fetched.contains_key(&outpoint) {
+            if !inner {
+                self.created.push((outpoint, coin));
+            } else if self.inner.insert(outpoint, coin).is_some() {
                 return Err(BlockError::ExistingCoin(outpoint));
             }
         }
         Ok(())
     }
+
+    /// What the block does to the UTXO set.
+    fn close(mut self) -> Result<Delta, BlockError> {
+        // What nobody took and the block makes once more would be overwritten (rule S6).
+        let overwritten = |(outpoint, _): &&(OutPoint, Coin)| self.fetched.contains_key(outpoint);
+        if !self.fetched.is_empty()
+            && let Some((outpoint, _)) = self.created.iter().find(overwritten)
+        {
+            return Err(BlockError::ExistingCoin(*outpoint));
+        }
+        self.created.extend(self.inner);
+        Ok(Delta { spent: self.spent, created: self.created })
+    }
 }
 
-/// Holds a block against all spending rules (K1, K5, S1 to S10). `fetched` holds the coins of
-/// [`external_inputs`] that exist.
+/// Holds a block against all spending rules but the signatures (K1, K5, S1 to S9). `fetched` holds the coins
+/// of [`external_inputs`] that exist. Transactions that `verdicts` knows claim no signature.
 ///
 /// # Errors
-/// [`BlockError`] with the first rule that is broken; of several wrong signatures the first is named.
-pub fn connect_block(
-    block: &CheckedBlock,
+/// [`BlockError`] with the first rule that is broken.
+pub fn spend_block(
+    block: &Arc<CheckedBlock>,
     fetched: HashMap<OutPoint, Coin>,
     context: &SpendContext<'_>,
-) -> Result<ConnectedBlock, BlockError> {
+    verdicts: &VerdictCache,
+) -> Result<SpentBlock, BlockError> {
     let height = context.height;
     if block.coinbase().height != height {
         return Err(BlockError::CoinbaseHeight { named: block.coinbase().height, actual: height });
     }
-    let mut purse = Purse { fetched, made: HashMap::new(), spent: Vec::new() };
+    let transactions = block.transactions();
+    let outputs = transactions.iter().map(|checked| checked.transaction().outputs.len()).sum::<usize>();
+    let mut purse = Purse {
+        block,
+        inner: HashMap::new(),
+        spent: Vec::with_capacity(fetched.len()),
+        created: Vec::with_capacity(outputs + block.coinbase().outputs.len()),
+        fetched,
+    };
     let mut fees = Amount::ZERO;
     let mut claims = Vec::new();
-    let mut claims_end = Vec::with_capacity(block.transactions().len());
-    for (index, checked) in block.transactions().iter().enumerate() {
+    let mut claims_end = Vec::with_capacity(transactions.len());
+    let mut coins = Vec::new();
+    for (index, checked) in transactions.iter().enumerate() {
         let fail = |error| BlockError::Spend { index, txid: checked.txid(), error };
         // Debits come before credits, so that a transaction never meets its own outputs (threat C26).
-        let mut coins = Vec::with_capacity(checked.transaction().inputs.len());
+        coins.clear();
         for (input, outpoint) in checked.transaction().inputs.iter().enumerate() {
             let missing = SpendError::MissingCoin { input, outpoint: *outpoint };
             coins.push(purse.take(outpoint).ok_or_else(|| fail(missing))?);
         }
-        let fee = spend(checked, &coins, context, &mut claims).map_err(fail)?;
+        let (fee, message) = spend(checked, &coins, context, verdicts).map_err(fail)?;
+        claims.extend(message.into_iter().flat_map(|message| claims_of(checked, message)));
         claims_end.push(claims.len());
         fees = fees
             .checked_add(fee)
@@ -248,18 +421,56 @@ pub fn connect_block(
         return Err(BlockError::CoinbaseClaim { claimed: block.coinbase_claim(), allowed });
     }
     purse.put(block.coinbase_txid(), &block.coinbase().outputs, height, true)?;
-    verify_all(&claims).map_err(|claim| blame(block, &claims_end, claim))?;
-    let mut created: Vec<_> = purse.made.into_iter().collect();
-    created.sort_unstable_by_key(|(outpoint, _)| *outpoint);
-    let delta = Delta { spent: purse.spent, created };
-    Ok(ConnectedBlock { hash: block.hash(), height, fees, delta })
+    let connected = ConnectedBlock { hash: block.hash(), height, fees, delta: purse.close()? };
+    Ok(SpentBlock { block: Arc::clone(block), connected, claims, claims_end })
+}
+
+/// Verifies the signatures of blocks that stand on one another, the lowest first, in batches that span them.
+/// Returns those that hold, and where one does not, why: all above it are dropped.
+#[must_use]
+pub fn verify_blocks(
+    blocks: Vec<SpentBlock>,
+) -> (Vec<(Arc<CheckedBlock>, ConnectedBlock)>, Option<BlockError>) {
+    let claims: Cow<'_, [Claim]> = match blocks.as_slice() {
+        [only] => Cow::Borrowed(&only.claims),
+        many => many.iter().flat_map(|spent| &spent.claims).copied().collect(),
+    };
+    let wrong = verify_all(&claims).err();
+    drop(claims);
+    let mut connected = Vec::with_capacity(blocks.len());
+    let mut first = 0;
+    for spent in blocks {
+        if let Some(wrong) = wrong.filter(|wrong| *wrong < first + spent.claims.len()) {
+            return (connected, Some(blame(&spent, wrong - first)));
+        }
+        first += spent.claims.len();
+        connected.push((spent.block, spent.connected));
+    }
+    (connected, None)
+}
+
+/// Holds a block against all spending rules (K1, K5, S1 to S10). `fetched` holds the coins of
+/// [`external_inputs`] that exist.
+///
+/// # Errors
+/// [`BlockError`] with the first rule that is broken; of several wrong signatures the first is named.
+pub fn connect_block(
+    block: &Arc<CheckedBlock>,
+    fetched: HashMap<OutPoint, Coin>,
+    context: &SpendContext<'_>,
+) -> Result<ConnectedBlock, BlockError> {
+    let spent = spend_block(block, fetched, context, &VerdictCache::default())?;
+    match verify_all(&spent.claims) {
+        Ok(()) => Ok(spent.connected),
+        Err(claim) => Err(blame(&spent, claim)),
+    }
 }
 
 /// Names the transaction and the input that the claim number `claim` of a block belongs to.
-fn blame(block: &CheckedBlock, claims_end: &[usize], claim: usize) -> BlockError {
-    let index = claims_end.partition_point(|end| *end <= claim);
-    let first = index.checked_sub(1).map_or(0, |before| claims_end[before]);
-    let checked = &block.transactions()[index];
+fn blame(spent: &SpentBlock, claim: usize) -> BlockError {
+    let index = spent.claims_end.partition_point(|end| *end <= claim);
+    let first = index.checked_sub(1).map_or(0, |before| spent.claims_end[before]);
+    let checked = &spent.block.transactions()[index];
     let input = input_of(checked, claim - first);
     BlockError::Spend { index, txid: checked.txid(), error: SpendError::BadSignature { input } }
 }

@@ -4,7 +4,7 @@
 //! two hashes on average and every block is worth the same.
 #![allow(dead_code, reason = "every test file uses its own part of the builders")]
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::Arc};
 
 use chain::{
     address::Address,
@@ -219,6 +219,7 @@ impl<S: Store> World<S> {
             bits: context.expected_bits(params),
             nonce: 0,
         };
+        let transactions = transactions.into_iter().map(Arc::new).collect();
         let mut block = Block { header, coinbase: Coinbase { height, free, outputs }, transactions };
         seal(&mut block);
         block

@@ -122,7 +122,7 @@ fn block() -> impl Strategy<Value = Block> {
     (header(), coinbase(), vec(transaction(), 0..4)).prop_map(|(header, coinbase, transactions)| Block {
         header,
         coinbase,
-        transactions,
+        transactions: transactions.into_iter().map(std::sync::Arc::new).collect(),
     })
 }
 

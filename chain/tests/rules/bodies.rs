@@ -48,7 +48,8 @@ fn m1_the_leaf_covers_the_witness_and_the_coinbase_is_leaf_zero() {
     let pair = [block.coinbase.txid().to_bytes(), payment.witness_txid().to_bytes()];
     assert_eq!(root_and_mutation(&pair).0, block.header.merkle_root);
     let mut swapped = block.clone();
-    swapped.transactions[0].witnesses[0].satisfaction = Satisfaction::Signature([0; 64]);
+    std::sync::Arc::make_mut(&mut swapped.transactions[0]).witnesses[0].satisfaction =
+        Satisfaction::Signature([0; 64]);
     assert_eq!(swapped.transactions[0].txid(), payment.txid());
     assert!(matches!(wrong_body(&mut world, &swapped), BodyError::WrongRoot { .. }));
 }
@@ -61,7 +62,7 @@ fn m2_a_repeated_tail_is_a_wrong_body() {
     let two = world.pay(&[world.reward_at(2)], vec![to(&Key::new(1), coins(50))]);
     let honest = world.draft(vec![one, two.clone()]);
     let mut mutated = honest.clone();
-    mutated.transactions.push(two);
+    mutated.transactions.push(two.into());
     assert_eq!(mutated.hash(), honest.hash());
     assert_eq!(wrong_body(&mut world, &mutated), BodyError::Mutated);
     world.accept(&honest);

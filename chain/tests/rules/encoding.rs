@@ -111,14 +111,14 @@ fn t2_the_id_leaves_out_the_witnesses_and_nothing_else() {
     assert_eq!(transaction.txid().to_bytes(), sha256d(&transaction.id_preimage()));
     assert_eq!(transaction.witness_txid().to_bytes(), sha256d(&transaction.to_bytes()));
     assert!(transaction.to_bytes().starts_with(&transaction.id_preimage()));
-    let mut other = transaction.clone();
+    let mut other = Transaction::clone(transaction);
     other.witnesses[0].satisfaction = Satisfaction::Signature([1; 64]);
     assert_eq!(other.txid(), transaction.txid());
     assert_ne!(other.witness_txid(), transaction.witness_txid());
-    let mut other = transaction.clone();
+    let mut other = Transaction::clone(transaction);
     other.inputs[0].index += 1;
     assert_ne!(other.txid(), transaction.txid());
-    let mut other = transaction.clone();
+    let mut other = Transaction::clone(transaction);
     other.outputs.reverse();
     assert_ne!(other.txid(), transaction.txid());
     assert_eq!(block.coinbase.txid().to_bytes(), sha256d(&block.coinbase.to_bytes()));

@@ -1,6 +1,6 @@
 //! Rules S1 to S11: what the coins decide that a transaction spends.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chain::{
     address::Address,
@@ -111,7 +111,7 @@ fn s2_a_coinbase_is_never_spent_in_its_own_block() {
     let mut block = world.draft(Vec::new());
     let outpoint = OutPoint { txid: block.coinbase.txid(), index: 0 };
     block.transactions =
-        vec![world.pay(&[(outpoint, block.coinbase.outputs[0].clone())], vec![to(&miner(), 1)])];
+        vec![world.pay(&[(outpoint, block.coinbase.outputs[0].clone())], vec![to(&miner(), 1)]).into()];
     crate::build::seal(&mut block);
     let fault = world.fault(&block);
     let missing = SpendError::MissingCoin { input: 0, outpoint };
@@ -152,7 +152,7 @@ fn s4_inputs_add_up_to_no_more_than_the_supply() {
             held.iter().map(|(outpoint, output)| (*outpoint, coin(output))).collect();
         let payment = world.pay(&held, vec![to(&miner(), supply)]);
         let checked = CheckedTransaction::check(payment, &world.chain).expect("no isolated rule is broken");
-        verify_transaction(&checked, &view, &context).map(|verified| verified.fee())
+        verify_transaction(checked.into(), &view, &context).map(|verified| verified.fee())
     };
     assert_eq!(verify([supply - 1, 1]), Ok(Amount::ZERO));
     assert_eq!(verify([supply, 1]), Err(SpendError::AboveSupply));
@@ -184,7 +184,8 @@ fn s6_no_coin_is_made_over_another() {
     let mut world = World::easy();
     world.mine_empty(2);
     let payment = world.pay(&[world.reward_at(1)], vec![to(&miner(), coins(50))]);
-    let block = CheckedBlock::check(world.draft(vec![payment.clone()]), &world.chain).expect("a good block");
+    let draft = world.draft(vec![payment.clone()]);
+    let block = Arc::new(CheckedBlock::check(draft, &world.chain).expect("a good block"));
     let context = world.ledger.next_spend_context();
     let spent = world.reward_at(1);
     let reward = Coin { coinbase: true, ..coin(&spent.1) };
@@ -372,11 +373,12 @@ fn s10_the_mempool_and_the_block_agree_on_the_context() {
     let outpoint = OutPoint { txid: chain::hash::TxId::from_bytes([5; 32]), index: 0 };
     let view = HashMap::from([(outpoint, coin_of(&policy))]);
     let spends = waited(&world, &(outpoint, coin_of(&policy).output), &policy);
-    let checked = CheckedTransaction::check(spends, &world.chain).expect("no isolated rule is broken");
+    let checked =
+        Arc::new(CheckedTransaction::check(spends, &world.chain).expect("no isolated rule is broken"));
     let at = |height| {
         let context =
             SpendContext { chain: &world.chain, height: Height::new(height), median_time_past: time(0) };
-        verify_transaction(&checked, &view, &context)
+        verify_transaction(Arc::clone(&checked), &view, &context)
     };
     assert_eq!(at(2), Err(SpendError::BeforeHeight { input: 0, from: Height::new(3) }));
     assert!(at(3).is_ok());

@@ -1,6 +1,7 @@
 //! Rules T3 to T12 and M3: what a transaction must be, whoever spends what.
 
 use chain::{
+    address::Address,
     amount::Amount,
     check::CheckedTransaction,
     error::TransactionError,
@@ -181,8 +182,8 @@ fn t2_what_was_checked_is_what_came() {
     let checked = check(&transaction).expect("good");
     assert_eq!(checked.txid(), transaction.txid());
     assert_eq!(checked.witness_txid(), transaction.witness_txid());
-    assert_eq!(checked.id_preimage(), transaction.id_preimage());
     assert_eq!(checked.signatures(), 1);
     assert_eq!(checked.output_sum().pebbles(), coins(3));
-    assert_eq!(checked.into_inner(), transaction);
+    assert_eq!(**checked.transaction(), transaction);
+    assert_eq!(checked.addresses(), [Address::of_policy(&transaction.witnesses[0].policy)]);
 }

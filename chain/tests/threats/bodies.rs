@@ -1,6 +1,8 @@
 //! Bodies that are not the header's, encodings that are not the object's: whoever sends them must not be able
 //! to make an honest block look bad.
 
+use std::sync::Arc;
+
 use chain::{
     amount::Amount,
     block::Block,
@@ -106,11 +108,15 @@ type Change = fn(&mut Block);
 fn c12_bodies_with_any_fault_but_the_right_root_leave_the_header_alone() {
     let changes: [(&str, Change); 8] = [
         ("a signature", |block| {
-            if let Satisfaction::Signature(signature) = &mut block.transactions[1].witnesses[0].satisfaction {
+            if let Satisfaction::Signature(signature) =
+                &mut Arc::make_mut(&mut block.transactions[1]).witnesses[0].satisfaction
+            {
                 signature[0] ^= 1;
             }
         }),
-        ("an amount", |block| block.transactions[0].outputs[0].amount = Amount::from_pebbles(1)),
+        ("an amount", |block| {
+            Arc::make_mut(&mut block.transactions[0]).outputs[0].amount = Amount::from_pebbles(1)
+        }),
         ("the coinbase's free run", |block| block.coinbase.free[95] ^= 1),
         ("the coinbase's claim", |block| block.coinbase.outputs[0].amount = Amount::from_pebbles(u64::MAX)),
         ("the coinbase's height", |block| block.coinbase.height = Height::new(77)),
@@ -133,7 +139,7 @@ fn c12_a_wrong_body_that_is_too_large_leaves_the_header_alone() {
     world.mine_empty(2);
     let block = world.draft(Vec::new());
     let mut wrong = block.clone();
-    wrong.transactions = vec![world.pay(&[world.reward_at(1)], vec![to(&Key::new(1), 1); 100])];
+    wrong.transactions = vec![world.pay(&[world.reward_at(1)], vec![to(&Key::new(1), 1); 100]).into()];
     assert!(wrong.to_bytes().len() > 2_000);
     poison(&mut world, &block, &wrong);
 }
@@ -155,7 +161,7 @@ fn c12_only_the_headers_own_body_makes_it_invalid() {
 fn c13_the_same_transaction_with_another_signature_is_another_leaf() {
     let (mut world, block) = honest();
     // The mempool knows the payment and found it good.
-    let known = block.transactions[0].clone();
+    let known = Transaction::clone(&block.transactions[0]);
     let mut altered = known.clone();
     if let Satisfaction::Signature(signature) = &mut altered.witnesses[0].satisfaction {
         signature[63] ^= 1;
@@ -191,7 +197,7 @@ fn c22_the_largest_block_passes_every_encoding() {
     assert_eq!(Block::from_bytes(&bytes).expect("as written"), block);
     assert_eq!(Block::from_submission(&block.to_submission()).expect("as written"), block);
     let transaction = block.transactions[0].to_bytes();
-    assert_eq!(Transaction::from_bytes(&transaction).expect("as written"), block.transactions[0]);
+    assert_eq!(Transaction::from_bytes(&transaction).expect("as written"), *block.transactions[0]);
     world.accept(&block);
     let stored = world.ledger.block(&block.hash()).expect("no storage fault").expect("is here");
     assert_eq!(stored, block);

@@ -1,5 +1,7 @@
 //! What holds in one block and not in another: heights, times, depths and chains.
 
+use std::sync::Arc;
+
 use chain::{
     check::{CheckedTransaction, verify_transaction},
     error::{BlockError, SpendError, SubmitError},
@@ -62,9 +64,9 @@ fn c14_what_was_good_at_one_height_is_judged_again_at_another() {
     let fork = world.tip();
     world.mine_empty(2);
     let spends = waited(&world, &coin, &policy);
-    let checked = CheckedTransaction::check(spends.clone(), &world.chain).expect("isolated");
+    let checked = Arc::new(CheckedTransaction::check(spends.clone(), &world.chain).expect("isolated"));
     let view = world.ledger.store().utxo_set();
-    assert!(verify_transaction(&checked, view, &world.ledger.next_spend_context()).is_ok());
+    assert!(verify_transaction(Arc::clone(&checked), view, &world.ledger.next_spend_context()).is_ok());
     let low = world.mine_on(fork, Vec::new());
     let parent = world.mine_on(low.hash(), Vec::new());
     // At height 6 on the other branch it is good, at height 5 it was not: the verdict is the block's.
@@ -91,9 +93,13 @@ fn c14_a_reorganisation_changes_how_old_a_coin_is() {
     world.mine(vec![payment.clone()]);
     world.mine_empty(2);
     let spends = waited(&world, &coin, &policy);
-    let checked = CheckedTransaction::check(spends.clone(), &world.chain).expect("isolated");
+    let checked = Arc::new(CheckedTransaction::check(spends.clone(), &world.chain).expect("isolated"));
     let verify = |world: &World| {
-        verify_transaction(&checked, world.ledger.store().utxo_set(), &world.ledger.next_spend_context())
+        verify_transaction(
+            Arc::clone(&checked),
+            world.ledger.store().utxo_set(),
+            &world.ledger.next_spend_context(),
+        )
     };
     assert!(verify(&world).is_ok(), "height 6, made at 3");
     let mut tip = root;

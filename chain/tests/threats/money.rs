@@ -228,7 +228,7 @@ fn c25_what_is_accepted_one_by_one_makes_a_good_block() {
             let amount = coin.1.amount.pebbles() - u64::from(height * 10 + hand);
             let payment = world.pay(std::slice::from_ref(&coin), vec![to(&miner(), amount)]);
             let checked = CheckedTransaction::check(payment.clone(), &world.chain).expect("isolated");
-            let verified = verify_transaction(&checked, &view, &context).expect("spendable");
+            let verified = verify_transaction(checked.into(), &view, &context).expect("spendable");
             fees += verified.fee().pebbles();
             view.remove(&coin.0);
             coin = held(&payment, 0);

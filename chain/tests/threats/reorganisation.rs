@@ -183,7 +183,7 @@ fn c18_losers_payments_can_be_mined_again() {
     assert!(!world.ledger.store().utxo_set().contains_key(&held(&payment, 0).0));
     assert_eq!(
         world.ledger.block(&lost.hash()).expect("no fault").expect("kept").transactions,
-        std::slice::from_ref(&payment)
+        [std::sync::Arc::new(payment.clone())]
     );
     world.mine(vec![payment]);
 }

@@ -1,9 +1,6 @@
 //! A store that fails says nothing about any block (threat C06).
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use chain::{
     block::{Block, Header},
@@ -22,68 +19,75 @@ use crate::build::{Key, World, coins, seal, to};
 /// A memory store that outlives its ledger and fails at the call that it is told.
 #[derive(Clone, Default)]
 struct Failing {
-    inner: Rc<RefCell<MemoryStore>>,
+    inner: Arc<Mutex<MemoryStore>>,
     /// Calls that still succeed; none means that all do.
-    left: Rc<Cell<Option<u32>>>,
+    left: Arc<Mutex<Option<u32>>>,
 }
 
 impl Failing {
     fn fail_after(&self, calls: u32) {
-        self.left.set(Some(calls));
+        *self.left.lock().expect("no test panics with it") = Some(calls);
     }
 
     fn recover(&self) {
-        self.left.set(None);
+        *self.left.lock().expect("no test panics with it") = None;
     }
 
     fn count(&self) -> Result<(), StoreError> {
-        match self.left.get() {
+        match &mut *self.left.lock().expect("no test panics with it") {
             None => Ok(()),
             Some(0) => Err(StoreError::new("the disk is full")),
             Some(left) => {
-                self.left.set(Some(left - 1));
+                *left -= 1;
                 Ok(())
             }
         }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
+        self.inner.lock().expect("no test panics with it")
     }
 }
 
 impl Store for Failing {
     fn load(&self) -> Result<Stored, StoreError> {
         self.count()?;
-        self.inner.borrow().load()
+        self.inner().load()
     }
     fn add_headers(&mut self, headers: &[Header]) -> Result<(), StoreError> {
         self.count()?;
-        self.inner.borrow_mut().add_headers(headers)
+        self.inner().add_headers(headers)
     }
     fn add_body(&mut self, block: &CheckedBlock, order: u64) -> Result<(), StoreError> {
         self.count()?;
-        self.inner.borrow_mut().add_body(block, order)
+        self.inner().add_body(block, order)
     }
-    fn mark_invalid(&mut self, hashes: &[BlockHash]) -> Result<(), StoreError> {
+    fn set_invalid(&mut self, hashes: &[BlockHash], invalid: bool) -> Result<(), StoreError> {
         self.count()?;
-        self.inner.borrow_mut().mark_invalid(hashes)
+        self.inner().set_invalid(hashes, invalid)
     }
     fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError> {
         self.count()?;
-        self.inner.borrow().block(hash)
+        self.inner().block(hash)
     }
     fn coins(&self, outpoints: &[OutPoint]) -> Result<Vec<Option<Coin>>, StoreError> {
         self.count()?;
-        self.inner.borrow().coins(outpoints)
+        self.inner().coins(outpoints)
     }
     fn undo(&self, hash: &BlockHash) -> Result<Option<Undo>, StoreError> {
         self.count()?;
-        self.inner.borrow().undo(hash)
+        self.inner().undo(hash)
     }
-    fn connect(&mut self, block: &CheckedBlock, connected: &ConnectedBlock) -> Result<(), StoreError> {
+    fn connect(&mut self, block: &Arc<CheckedBlock>, connected: ConnectedBlock) -> Result<(), StoreError> {
         self.count()?;
-        self.inner.borrow_mut().connect(block, connected)
+        self.inner().connect(block, connected)
     }
     fn disconnect(&mut self, block: &Block, created: &[OutPoint], undo: &Undo) -> Result<(), StoreError> {
         self.count()?;
-        self.inner.borrow_mut().disconnect(block, created, undo)
+        self.inner().disconnect(block, created, undo)
+    }
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.count()
     }
 }
 
@@ -121,7 +125,7 @@ fn fails_everywhere(prepare: impl Fn() -> (World<Failing>, Failing, Block)) -> u
             let block = again.ledger.block(&again.hash_at(height)).expect("recovered").expect("is here");
             plain.accept(&block);
         }
-        let coins = again.ledger.store().inner.borrow().utxo_set().clone();
+        let coins = again.ledger.store().inner().utxo_set().clone();
         assert_eq!(&coins, plain.ledger.store().utxo_set(), "call {calls}");
     }
     unreachable!("some number of calls is enough")
@@ -198,8 +202,8 @@ fn c06_missing_bodies_and_coins_are_faults_of_the_store() {
         fn add_body(&mut self, block: &CheckedBlock, order: u64) -> Result<(), StoreError> {
             self.0.add_body(block, order)
         }
-        fn mark_invalid(&mut self, hashes: &[BlockHash]) -> Result<(), StoreError> {
-            self.0.mark_invalid(hashes)
+        fn set_invalid(&mut self, hashes: &[BlockHash], invalid: bool) -> Result<(), StoreError> {
+            self.0.set_invalid(hashes, invalid)
         }
         fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError> {
             self.0.block(hash)
@@ -210,11 +214,18 @@ fn c06_missing_bodies_and_coins_are_faults_of_the_store() {
         fn undo(&self, _hash: &BlockHash) -> Result<Option<Undo>, StoreError> {
             Ok(None)
         }
-        fn connect(&mut self, block: &CheckedBlock, connected: &ConnectedBlock) -> Result<(), StoreError> {
+        fn connect(
+            &mut self,
+            block: &Arc<CheckedBlock>,
+            connected: ConnectedBlock,
+        ) -> Result<(), StoreError> {
             self.0.connect(block, connected)
         }
         fn disconnect(&mut self, block: &Block, created: &[OutPoint], undo: &Undo) -> Result<(), StoreError> {
             self.0.disconnect(block, created, undo)
+        }
+        fn flush(&mut self) -> Result<(), StoreError> {
+            self.0.flush()
         }
     }
     let mut world = World::over(World::easy().chain, Forgetful(MemoryStore::default()));

@@ -194,7 +194,11 @@ impl<S: Store> Engine<S> {
     ///
     /// # Errors
     /// Why it was not taken. [`AcceptError::Storage`] must stop the node.
-    pub fn submit_transaction(&mut self, transaction: Transaction, now: Now) -> Result<TxId, AcceptError> {
+    pub fn submit_transaction(
+        &mut self,
+        transaction: impl Into<Arc<Transaction>>,
+        now: Now,
+    ) -> Result<TxId, AcceptError> {
         let outcome = self.mempool.accept(transaction, &self.ledger, now.wall);
         if let Err(AcceptError::Storage(error)) = &outcome {
             self.note_storage(error);
@@ -214,7 +218,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn publish(&mut self, checked: &CheckedTransaction) {
-        self.send(ToNet::Publish(Arc::new(checked.transaction().clone())));
+        self.send(ToNet::Publish(Arc::clone(checked.transaction())));
     }
 
     fn judge_gossip(

@@ -193,16 +193,16 @@ impl Store for RocksStore {
         let number = self.known_number(&block.hash())?;
         let mut batch = self.database.batch();
         self.put_status(&mut batch, number, |status| status.body = Some(order))?;
-        batch.put(Family::Bodies, number.to_be_bytes(), block.to_block().to_bytes())?;
+        batch.put(Family::Bodies, number.to_be_bytes(), block.encoded())?;
         batch.commit(|| format!("the body of block {}", block.hash()))
     }
 
-    fn mark_invalid(&mut self, hashes: &[BlockHash]) -> Result<(), StoreError> {
+    fn set_invalid(&mut self, hashes: &[BlockHash], invalid: bool) -> Result<(), StoreError> {
         let mut batch = self.database.batch();
         for hash in hashes {
-            self.put_status(&mut batch, self.known_number(hash)?, |status| status.invalid = true)?;
+            self.put_status(&mut batch, self.known_number(hash)?, |status| status.invalid = invalid)?;
         }
-        batch.commit(|| format!("that {} blocks are invalid", hashes.len()))
+        batch.commit(|| format!("which of {} blocks are invalid", hashes.len()))
     }
 
     fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError> {
@@ -217,7 +217,7 @@ impl Store for RocksStore {
         self.snapshot().undo(hash)
     }
 
-    fn connect(&mut self, block: &CheckedBlock, connected: &ConnectedBlock) -> Result<(), StoreError> {
+    fn connect(&mut self, block: &Arc<CheckedBlock>, connected: ConnectedBlock) -> Result<(), StoreError> {
         let hash = block.hash();
         let what = || format!("connecting block {hash}");
         let (tip, below) = (self.snapshot().tip()?, block.header().previous);
@@ -269,5 +269,10 @@ impl Store for RocksStore {
         batch.delete(Family::Undo, number.to_be_bytes())?;
         self.put_tip(&mut batch, &block.header.previous)?;
         batch.commit(|| format!("block {} as the tip again", block.header.previous))
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        // Each block is written when it is connected.
+        Ok(())
     }
 }

@@ -66,6 +66,7 @@ pub fn block(previous: &Block, height: u32, payee: u8, transactions: Vec<Transac
         bits: previous.header.bits,
         nonce: height,
     };
+    let transactions = transactions.into_iter().map(Arc::new).collect();
     Block { header, coinbase, transactions }
 }
 

@@ -264,7 +264,7 @@ async fn transactions_and_mempool() {
     assert_eq!(tested[0]["fees"]["base"].to_string(), "0.00001000");
     assert_eq!(tested[1]["reject-reason"], json!("txn-mempool-conflict"));
     for (transaction, code) in [
-        (&mined, code::ALREADY_IN_CHAIN),
+        (&*mined, code::ALREADY_IN_CHAIN),
         (&*pending, code::ALREADY_IN_CHAIN),
         (&missing, code::VERIFY),
         (&double, code::VERIFY_REJECTED),

@@ -118,7 +118,7 @@ impl Mempool {
     /// [`AcceptError`]; the mempool is then as it was.
     pub fn accept<S: Store>(
         &mut self,
-        transaction: Transaction,
+        transaction: impl Into<Arc<Transaction>>,
         ledger: &Ledger<S>,
         now: Time,
     ) -> Result<TxId, AcceptError> {
@@ -127,16 +127,16 @@ impl Mempool {
 
     fn accept_by<S: Store>(
         &mut self,
-        transaction: Transaction,
+        transaction: impl Into<Arc<Transaction>>,
         ledger: &Ledger<S>,
         now: Time,
         policy: Policy,
     ) -> Result<TxId, AcceptError> {
-        let checked = CheckedTransaction::check(transaction, ledger.chain())?;
+        let checked = Arc::new(CheckedTransaction::check(transaction, ledger.chain())?);
         let fee = self.judge_by(&checked, ledger, policy)?;
         self.make_room(&checked, fee)?;
         let txid = checked.txid();
-        self.insert(Arc::new(checked), fee, now, ledger.tip().id.height);
+        self.insert(checked, fee, now, ledger.tip().id.height);
         Ok(txid)
     }
 
@@ -146,7 +146,7 @@ impl Mempool {
     /// [`AcceptError`], as [`Self::accept`] but for a full mempool.
     pub fn judge<S: Store>(
         &self,
-        checked: &CheckedTransaction,
+        checked: &Arc<CheckedTransaction>,
         ledger: &Ledger<S>,
     ) -> Result<Amount, AcceptError> {
         self.judge_by(checked, ledger, Policy::Relay)
@@ -154,7 +154,7 @@ impl Mempool {
 
     fn judge_by<S: Store>(
         &self,
-        checked: &CheckedTransaction,
+        checked: &Arc<CheckedTransaction>,
         ledger: &Ledger<S>,
         policy: Policy,
     ) -> Result<Amount, AcceptError> {
@@ -187,7 +187,7 @@ impl Mempool {
                 Some((*outpoint, stored.or_else(waiting)?))
             })
             .collect();
-        let fee = verify_transaction(checked, &coins, &context)?.fee();
+        let fee = verify_transaction(Arc::clone(checked), &coins, &context)?.fee();
         let needed =
             Amount::from_pebbles(u64::from(bytes).saturating_mul(MIN_RELAY_FEE_RATE).div_ceil(1_000));
         if policy == Policy::Relay && fee < needed {
@@ -369,7 +369,7 @@ impl Mempool {
             }
         }
         for entry in waiting {
-            let transaction = entry.transaction.transaction().clone();
+            let transaction = Arc::clone(entry.transaction.transaction());
             match self.accept_by(transaction, ledger, entry.time, Policy::Return) {
                 Ok(_) => {}
                 Err(AcceptError::Storage(error)) => return Err(error),

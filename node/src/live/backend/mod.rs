@@ -119,7 +119,7 @@ impl NodeBackend {
                 && chain::merkle::root_from_branch(leaf, &template.branch, 0) == header.merkle_root
         })?;
         let transactions =
-            template.transactions.iter().map(|checked| checked.transaction().clone()).collect();
+            template.transactions.iter().map(|checked| Arc::clone(checked.transaction())).collect();
         Some(Block { header, coinbase, transactions })
     }
 }
@@ -140,7 +140,7 @@ fn template_data(number: u64, template: &Template, fees: &[Amount]) -> TemplateD
     let position: std::collections::HashMap<TxId, usize> =
         template.transactions.iter().enumerate().map(|(at, checked)| (checked.txid(), at)).collect();
     let entry = |(checked, fee): (&Arc<CheckedTransaction>, &Amount)| TemplateTransaction {
-        transaction: Arc::new(checked.transaction().clone()),
+        transaction: Arc::clone(checked.transaction()),
         txid: checked.txid(),
         witness_txid: checked.witness_txid(),
         fee: *fee,

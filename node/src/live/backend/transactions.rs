@@ -1,5 +1,7 @@
 //! Transactions from users: judged, explained, submitted. Runs on the engine's thread.
 
+use std::sync::Arc;
+
 use chain::{
     amount::Amount,
     check::CheckedTransaction,
@@ -51,7 +53,7 @@ pub(super) fn height_of(engine: &LiveEngine, block: &BlockHash) -> Height {
 /// Judges a transaction as the mempool would, with words for what is mined already.
 pub(super) fn judge(
     engine: &LiveEngine,
-    checked: &CheckedTransaction,
+    checked: &Arc<CheckedTransaction>,
     max_fee_rate: Option<Amount>,
 ) -> Result<Accepted, CommandError> {
     let mined = engine.ledger().store().snapshot().transaction_location(&checked.txid());
@@ -94,7 +96,7 @@ fn spender_of(engine: &LiveEngine, outpoint: &OutPoint) -> Result<Option<TxId>, 
         let Some(location) = snapshot.transaction_location(&event.txid)? else { continue };
         let Some(block) = snapshot.block(&location.block)? else { continue };
         let at = location.position.checked_sub(1).and_then(|position| usize::try_from(position).ok());
-        let spends = |transaction: &Transaction| transaction.inputs.contains(outpoint);
+        let spends = |transaction: &Arc<Transaction>| transaction.inputs.contains(outpoint);
         if at.and_then(|at| block.transactions.get(at)).is_some_and(spends) {
             return Ok(Some(event.txid));
         }
@@ -103,8 +105,11 @@ fn spender_of(engine: &LiveEngine, outpoint: &OutPoint) -> Result<Option<TxId>, 
 }
 
 /// Holds a transaction against the isolated rules.
-pub(super) fn check(transaction: Transaction, chain: &Chain) -> Result<CheckedTransaction, CommandError> {
-    CheckedTransaction::check(transaction, chain).map_err(|error| {
+pub(super) fn check(
+    transaction: Transaction,
+    chain: &Chain,
+) -> Result<Arc<CheckedTransaction>, CommandError> {
+    CheckedTransaction::check(transaction, chain).map(Arc::new).map_err(|error| {
         let error = AcceptError::Invalid(error);
         rejection(&error).map_or_else(|| store_failed(&error), CommandError::from)
     })
@@ -127,6 +132,6 @@ pub(super) fn submit_transaction(
         return Err(refusal);
     }
     engine
-        .submit_transaction(checked.into_inner(), now)
+        .submit_transaction(Arc::clone(checked.transaction()), now)
         .map_err(|error| rejection(&error).map_or_else(|| store_failed(&error), CommandError::from))
 }

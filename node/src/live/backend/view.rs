@@ -66,7 +66,7 @@ impl EngineView<'_> {
     fn mempool_entry(&self, entry: &Entry) -> MempoolEntry {
         let checked = entry.transaction();
         MempoolEntry {
-            transaction: Arc::new(checked.transaction().clone()),
+            transaction: Arc::clone(checked.transaction()),
             txid: checked.txid(),
             witness_txid: checked.witness_txid(),
             fee: entry.fee(),
@@ -190,7 +190,7 @@ impl View for EngineView<'_> {
 
     fn transaction(&self, txid: &TxId) -> Result<Option<TransactionPlace>, ViewError> {
         if let Some(entry) = self.0.mempool().get(txid) {
-            let transaction = Arc::new(entry.transaction().transaction().clone());
+            let transaction = Arc::clone(entry.transaction().transaction());
             return Ok(Some(TransactionPlace::Mempool(transaction)));
         }
         let found = self.0.ledger().store().snapshot().transaction_location(txid).map_err(failed)?;

@@ -172,6 +172,7 @@ fn header(nonce: u32) -> Header {
 
 fn block(nonce: u32, transactions: Vec<Transaction>) -> Block {
     let coinbase = Coinbase { height: Height::new(1), free: [0; FREE_RUN_BYTES], outputs: Vec::new() };
+    let transactions = transactions.into_iter().map(std::sync::Arc::new).collect();
     Block { header: header(nonce), coinbase, transactions }
 }
 

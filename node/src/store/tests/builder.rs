@@ -134,15 +134,17 @@ impl Builder {
         while !target.is_met_by(&header.hash()) {
             header.nonce += 1;
         }
+        let transactions = transactions.into_iter().map(std::sync::Arc::new).collect();
         Block { header, coinbase, transactions }
     }
 
     /// Holds a block against all rules, given that the chain below it is valid.
-    pub(super) fn connect(&self, index: usize) -> (CheckedBlock, ConnectedBlock) {
+    pub(super) fn connect(&self, index: usize) -> (std::sync::Arc<CheckedBlock>, ConnectedBlock) {
         let made = &self.made[index];
         let below = self.made.iter().find(|other| other.block.hash() == made.block.header.previous);
         let coins = &below.expect("the block below was made").coins;
         let checked = CheckedBlock::check(made.block.clone(), &self.chain).expect("a valid block");
+        let checked = std::sync::Arc::new(checked);
         let wanted = external_inputs(&checked);
         let fetched = wanted.into_iter().map(|outpoint| (outpoint, coins[&outpoint].clone())).collect();
         let median_time_past = self.chain.params().genesis_time;

@@ -33,7 +33,7 @@ fn grow(builder: &mut Builder, store: &mut RocksStore, count: usize) {
         let (checked, connected) = builder.connect(index);
         store.add_headers(&[*checked.header()]).expect("a new header");
         store.add_body(&checked, u64::try_from(index).expect("few")).expect("a new body");
-        store.connect(&checked, &connected).expect("the next block");
+        store.connect(&checked, connected.clone()).expect("the next block");
     }
 }
 
@@ -50,7 +50,7 @@ fn s01_disconnecting_leaves_exactly_what_was_before() {
         store.add_headers(&[*checked.header()]).expect("a new header");
         store.add_body(&checked, u64::try_from(index).expect("few")).expect("a new body");
         let before = dump(&store);
-        store.connect(&checked, &connected).expect("the next block");
+        store.connect(&checked, connected.clone()).expect("the next block");
         let after = dump(&store);
         assert_ne!(before, after);
         let block = store.block(&checked.hash()).expect("read").expect("its body is here");
@@ -58,7 +58,7 @@ fn s01_disconnecting_leaves_exactly_what_was_before() {
         store.disconnect(&block, &created_coins(&block), &undo).expect("the tip");
         assert_eq!(dump(&store), before);
         assert_eq!(store.undo(&checked.hash()).expect("read"), None);
-        store.connect(&checked, &connected).expect("once more");
+        store.connect(&checked, connected.clone()).expect("once more");
         assert_eq!(dump(&store), after);
     }
 }
@@ -196,14 +196,14 @@ fn c02_coins_that_do_not_fit_stop_the_store() {
     let index = builder.make(2, 0, &[spend(0)]);
     let (checked, connected) = builder.connect(index);
     let spent = connected.delta().spent[0].clone();
-    store.connect(&checked, &connected).expect_err("its header is not here");
+    store.connect(&checked, connected.clone()).expect_err("its header is not here");
     store.add_headers(&[*checked.header()]).expect("a new header");
     store.add_headers(&[*checked.header()]).expect_err("it is here");
     store.add_body(&checked, 9).expect("a new body");
     let whole = dump(&store);
     let refused = |store: &mut RocksStore, why: &str| {
         let before = dump(store);
-        let error = store.connect(&checked, &connected).expect_err("it does not fit").to_string();
+        let error = store.connect(&checked, connected.clone()).expect_err("it does not fit").to_string();
         assert!(error.contains(why), "{error}");
         assert_eq!(dump(store), before, "a step that failed changes nothing");
     };
@@ -228,7 +228,7 @@ fn c02_coins_that_do_not_fit_stop_the_store() {
     batch.delete(Family::Coins, coin_key(&made)).expect("a family");
     batch.commit(|| "mending".to_owned()).expect("written");
     assert_eq!(dump(&store), whole);
-    store.connect(&checked, &connected).expect("now it fits");
+    store.connect(&checked, connected.clone()).expect("now it fits");
     refused(&mut store, "the tip is");
     let below = builder.made[2].block.clone();
     let error = store.disconnect(&below, &created_coins(&below), &Vec::new()).expect_err("not the tip");
@@ -245,10 +245,10 @@ fn h4_a_body_without_its_header_is_refused() {
     let (checked, _) = builder.connect(index);
     let before = dump(&store);
     store.add_body(&checked, 1).expect_err("its header is not here");
-    store.mark_invalid(&[checked.hash()]).expect_err("its header is not here");
+    store.set_invalid(&[checked.hash()], true).expect_err("its header is not here");
     assert_eq!(dump(&store), before);
     store.add_headers(&[*checked.header()]).expect("a new header");
-    store.mark_invalid(&[checked.hash()]).expect("known");
+    store.set_invalid(&[checked.hash()], true).expect("known");
     store.add_body(&checked, 1).expect("known");
     let (_, status) = store.load().expect("read").headers[0];
     assert!(status.invalid && status.body == Some(1), "{status:?}");

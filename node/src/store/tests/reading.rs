@@ -15,7 +15,7 @@ fn grow(builder: &mut Builder, store: &mut RocksStore, count: usize, spends: &[S
         let (checked, connected) = builder.connect(index);
         store.add_headers(&[*checked.header()]).expect("a new header");
         store.add_body(&checked, u64::try_from(index).expect("few")).expect("a new body");
-        store.connect(&checked, &connected).expect("the next block");
+        store.connect(&checked, connected.clone()).expect("the next block");
     }
 }
 

@@ -1,0 +1,82 @@
+//! What was verified before need not be verified again.
+//!
+//! A transaction's witness id commits to its signatures, its policies and the coins that it names, and with
+//! the outputs that those coins hold it decides whether its policies and signatures hold. Only the place in
+//! the chain is left to ask: maturity, and conditions on height, time and age. So a block of transactions
+//! that all waited in the mempool costs no signature, and neither does walking a fork again.
+//!
+//! A verdict is only ever taken for the very same bytes that spend the very same outputs; it is lost, never
+//! wrong. The cache holds no verdict that says no: those are cheap to forge and expensive to keep.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{CheckedTransaction, VerifiedTransaction};
+use crate::{hash::WitnessTxId, utxo::Coin};
+
+/// The most verdicts that are kept.
+pub const MAX_VERDICTS: usize = 100_000;
+/// The most memory that verdicts occupy, in bytes. Those of waiting transactions share theirs with the
+/// mempool.
+pub const MAX_VERDICT_BYTES: usize = 64 << 20;
+
+/// Verdicts on transactions, the oldest forgotten first.
+#[derive(Clone, Debug, Default)]
+pub struct VerdictCache {
+    verdicts: HashMap<WitnessTxId, Arc<VerifiedTransaction>>,
+    order: VecDeque<WitnessTxId>,
+    bytes: usize,
+}
+
+impl VerdictCache {
+    /// The verdict on the transaction with this witness id.
+    #[must_use]
+    pub fn find(&self, witness_txid: &WitnessTxId) -> Option<&Arc<VerifiedTransaction>> {
+        if self.verdicts.is_empty() {
+            return None;
+        }
+        self.verdicts.get(witness_txid)
+    }
+
+    /// The verdict on a transaction that spends these coins.
+    pub(super) fn judge(
+        &self,
+        checked: &CheckedTransaction,
+        spent: &[Coin],
+    ) -> Option<&Arc<VerifiedTransaction>> {
+        let verdict = self.find(&checked.witness_txid())?;
+        let same = verdict.spent().iter().zip(spent).all(|(then, now)| then.output == now.output);
+        Some(verdict).filter(|_| same && verdict.spent().len() == spent.len())
+    }
+
+    /// Remembers a verdict.
+    pub fn remember(&mut self, verified: Arc<VerifiedTransaction>) {
+        let witness_txid = verified.checked().witness_txid();
+        let bytes = verified.memory_bytes();
+        if self.verdicts.insert(witness_txid, verified).is_some() {
+            return;
+        }
+        self.bytes += bytes;
+        self.order.push_back(witness_txid);
+        while self.order.len() > MAX_VERDICTS || self.bytes > MAX_VERDICT_BYTES {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(verdict) = self.verdicts.remove(&oldest) {
+                self.bytes = self.bytes.saturating_sub(verdict.memory_bytes());
+            }
+        }
+    }
+
+    /// How many verdicts are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.verdicts.len()
+    }
+
+    /// Whether nothing was remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.verdicts.is_empty()
+    }
+}
