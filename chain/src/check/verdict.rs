@@ -80,3 +80,56 @@ impl VerdictCache {
         self.verdicts.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        address::Address,
+        amount::Amount,
+        genesis::Chain,
+        hash::TxId,
+        height::Height,
+        policy::{PublicKey, Witness},
+        transaction::{OutPoint, Output, Transaction},
+    };
+
+    /// A transaction that was never verified: what is counted here does not look inside.
+    fn verdict(number: u32, inputs: u32) -> Arc<VerifiedTransaction> {
+        let outpoint = |index| OutPoint { txid: TxId::from_bytes([7; 32]), index };
+        let output = Output::pay(Address::from_bytes([1; 32]), Amount::from_pebbles(1));
+        let transaction = Transaction {
+            inputs: (0..inputs).map(|input| outpoint(number.wrapping_mul(1_000) + input)).collect(),
+            outputs: vec![output.clone()],
+            witnesses: vec![Witness::signed(PublicKey([2; 32]), [3; 64]); inputs as usize],
+        };
+        let checked = CheckedTransaction::check(transaction, &Chain::dev()).expect("isolated rules hold");
+        let coin = Coin { output, height: Height::ZERO, coinbase: false };
+        let spent = vec![coin; inputs as usize];
+        Arc::new(VerifiedTransaction::of_connected(Arc::new(checked), spent, Amount::ZERO))
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_when_there_are_too_many_or_they_are_too_large() {
+        let mut cache = VerdictCache::default();
+        let large = verdict(0, 900);
+        let fit = MAX_VERDICT_BYTES / large.memory_bytes();
+        assert!(fit < MAX_VERDICTS);
+        for number in 0..=u32::try_from(fit).expect("few") {
+            cache.remember(verdict(number, 900));
+            cache.remember(verdict(number, 900));
+            assert!(cache.bytes <= MAX_VERDICT_BYTES);
+        }
+        assert_eq!(cache.len(), fit, "the same one counts once");
+        assert!(cache.find(&large.checked().witness_txid()).is_none());
+        assert!(cache.find(&verdict(1, 900).checked().witness_txid()).is_some());
+        // Small ones push the large ones out, and are then bounded by their number.
+        for number in 0..=u32::try_from(MAX_VERDICTS).expect("few") {
+            cache.remember(verdict(1_000_000 + number, 1));
+        }
+        assert_eq!(cache.len(), MAX_VERDICTS);
+        let kept: usize = cache.verdicts.values().map(|verdict| verdict.memory_bytes()).sum();
+        assert_eq!(kept, cache.bytes);
+        assert_eq!(cache.order.len(), cache.len());
+    }
+}

@@ -9,7 +9,8 @@ use chain::{
     block::Block,
     error::SubmitError,
     hash::BlockHash,
-    ledger::Ledger,
+    ledger::{AdviceError, Ledger},
+    memory::MemoryStore,
     transaction::{OutPoint, Output, Transaction},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -171,7 +172,7 @@ fn expected_tip(known: &[Known], arrived: &HashMap<usize, usize>) -> usize {
         .map_or(0, |(.., Reverse(index))| index)
 }
 
-fn coins_of(ledger: &Ledger<chain::memory::MemoryStore>) -> Coins {
+fn coins_of(ledger: &Ledger<MemoryStore>) -> Coins {
     ledger.store().utxo_set().iter().map(|(outpoint, coin)| (*outpoint, coin.output.clone())).collect()
 }
 
@@ -228,7 +229,7 @@ proptest! {
         let known = build(&mut world, &plans);
         let best = known.iter().filter(|known| known.coins.is_some()).map(|known| known.height).max();
         // A ledger that saw no header before: what comes too early waits until it is wanted.
-        let mut fresh = World::over(world.chain.clone(), chain::memory::MemoryStore::default());
+        let mut fresh = World::over(world.chain.clone(), MemoryStore::default());
         let mut waiting: Vec<usize> = (1..known.len()).collect();
         let mut orphans: Vec<usize> = Vec::new();
         for pick in order.iter().take(plans.len()) {
@@ -284,4 +285,92 @@ proptest! {
         }
         prop_assert_eq!(after, before);
     }
+
+    #[test]
+    fn blocks_taken_together_end_where_blocks_taken_one_by_one_end(
+        plans in vec(plan(), 1..40), sizes in vec(1_usize..12, 40),
+    ) {
+        let mut drafting = World::easy();
+        let known = build(&mut drafting, &plans);
+        let mut one_by_one = World::over(drafting.chain.clone(), MemoryStore::default());
+        let mut together = World::over(drafting.chain.clone(), MemoryStore::default());
+        let blocks: Vec<Block> = known.iter().filter_map(|known| known.block.clone()).collect();
+        let mut rest = blocks.as_slice();
+        for size in sizes {
+            let (now, later) = rest.split_at(size.min(rest.len()));
+            rest = later;
+            let Some(last) = now.last() else { break };
+            for block in now {
+                // Whether it is refused now or when it is to be connected is told below.
+                drop(one_by_one.submit(block));
+            }
+            let answer = together.ledger.submit_many(now.to_vec(), last.header.time.saturating_add_secs(7_000));
+            let answer = answer.expect("no storage fault");
+            prop_assert_eq!(answer.outcomes.len(), now.len());
+            for ((hash, outcome), block) in answer.outcomes.iter().zip(now) {
+                prop_assert_eq!(*hash, block.hash());
+                let model = known.iter().find(|known| known.hash == *hash).expect("one of ours");
+                prop_assert!(outcome.is_ok() || model.coins.is_none(), "a valid block was refused");
+            }
+            for (id, _) in &answer.update.refused {
+                let guilty = known.iter().find(|known| known.hash == id.hash).expect("one of ours");
+                prop_assert!(guilty.coins.is_none(), "a valid block was refused");
+            }
+            prop_assert_eq!(together.ledger.tip().work, one_by_one.ledger.tip().work);
+            let tip = known.iter().find(|known| known.hash == together.tip()).expect("one of ours");
+            prop_assert_eq!(Some(&coins_of(&together.ledger)), tip.coins.as_ref());
+        }
+        // Nothing that is valid is marked, in either.
+        for known in known.iter().filter(|known| known.coins.is_some()) {
+            let marked = |world: &World| known.block.as_ref().is_some_and(|block| world.is_marked(block));
+            prop_assert!(!marked(&together) && !marked(&one_by_one));
+        }
+    }
+
+    #[test]
+    fn what_is_given_up_and_taken_back_is_as_before(
+        plans in vec(plan(), 1..25), pick in any::<Index>(),
+    ) {
+        let mut drafting = World::easy();
+        let known = build(&mut drafting, &plans);
+        let mut world = World::over(drafting.chain.clone(), MemoryStore::default());
+        for block in known.iter().filter_map(|known| known.block.as_ref()) {
+            drop(world.submit(block));
+        }
+        let (tip, coins) = (world.tip(), coins_of(&world.ledger));
+        let given_up = known[pick.index(known.len())].hash;
+        match world.ledger.invalidate(&given_up) {
+            Err(AdviceError::Genesis) => prop_assert_eq!(given_up, world.chain.id()),
+            // Its header stands on a block that was refused at once.
+            Err(AdviceError::Unknown(_)) => {
+                prop_assert!(known.iter().any(|known| known.hash == given_up && known.coins.is_none()));
+            }
+            Err(other) => prop_assert!(false, "{}", other),
+            Ok(update) => {
+                prop_assert_eq!(update.reverted.first().map(|id| id.hash).is_none_or(|hash| hash == tip), true);
+                let active = world.ledger.tree().find(&given_up).filter(|id| world.ledger.is_active(*id));
+                prop_assert_eq!(active, None, "it left the chain");
+                let now = known.iter().find(|known| known.hash == world.tip()).expect("one of ours");
+                prop_assert_eq!(Some(&coins_of(&world.ledger)), now.coins.as_ref());
+                // It stays given up after a new start.
+                let again = Ledger::open(world.chain.clone(), world.ledger.store().clone()).expect("a good store");
+                prop_assert_eq!(again.tip().id.hash, world.tip());
+                world.ledger.reconsider(&given_up).expect("it is known");
+                prop_assert_eq!(coins_of(&world.ledger).len() >= 1, !coins.is_empty());
+                prop_assert_eq!(world.ledger.tip().work, again_work(&known, &world));
+                // Equals may have taken its place; of those it is the one that came first.
+                world.ledger.make_precious(&tip).expect("it is known");
+                prop_assert_eq!(world.tip(), tip);
+                prop_assert_eq!(coins_of(&world.ledger), coins);
+            }
+        }
+    }
+}
+
+/// The most work of a valid block of the model, all of which are in the world.
+fn again_work(known: &[Known], world: &World) -> chain::pow::Work {
+    let tree = world.ledger.tree();
+    let valid = known.iter().filter(|known| known.coins.is_some());
+    let work = valid.filter_map(|known| tree.find(&known.hash)).map(|id| tree.node(id).work());
+    work.max().expect("the genesis block is valid")
 }

@@ -10,4 +10,5 @@ mod money;
 mod reorganisation;
 mod signatures;
 mod storage;
+mod verdicts;
 mod work;
