@@ -21,6 +21,9 @@ pub const MAX_OUTPUTS: u32 = MAX_BLOCK_BYTES / 13;
 /// Transactions of a block: the smallest has about a hundred bytes.
 pub const MAX_TRANSACTIONS: u32 = MAX_BLOCK_BYTES / 64;
 
+/// Elements that are reserved at once for a list that claims as many.
+const SHORT_LIST: usize = 4;
+
 /// Why bytes are not an object (rules E1 and E2).
 #[derive(Debug, Error)]
 #[error("not a valid encoding (rule E1): {0}")]
@@ -56,8 +59,9 @@ pub(crate) fn read_list<T: BorshDeserialize, R: Read>(reader: &mut R, limit: u32
     if length > limit {
         return Err(invalid("a list is longer than its limit (rule E2)"));
     }
-    // What is reserved follows what has been read, never what was claimed.
-    let mut list = Vec::new();
+    // What is reserved follows what has been read, never what was claimed; but most lists are short, and fit.
+    let mut list =
+        Vec::with_capacity(usize::try_from(length).map_or(SHORT_LIST, |length| length.min(SHORT_LIST)));
     for _ in 0..length {
         list.push(T::deserialize_reader(reader)?);
     }

@@ -363,6 +363,8 @@ impl Demands {
     fn gather(&mut self, policy: &Policy, satisfaction: &Satisfaction) -> Result<(), PolicyError> {
         match (policy, satisfaction) {
             (Policy::Pk(key), Satisfaction::Signature(signature)) => {
+                // Mostly there is one; never are there more than a policy has nodes (rule P1).
+                self.signatures.reserve_exact(1);
                 self.signatures.push((*key, *signature));
             }
             (Policy::Sha256(hash), Satisfaction::Preimage(preimage)) => {
