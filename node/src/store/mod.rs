@@ -14,7 +14,9 @@
 
 mod codec;
 mod database;
+mod failpoint;
 mod fault;
+mod files;
 mod index;
 mod lock;
 mod options;
