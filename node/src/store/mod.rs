@@ -12,6 +12,7 @@
 //! One [`RocksStore`] writes, from one thread. Any number of [`StoreReader`]s read on other threads, each
 //! question from a [`Snapshot`] of one tip. A data folder is locked by [`DataDirLock`] before it is opened.
 
+mod cache;
 mod codec;
 mod database;
 mod failpoint;
