@@ -32,8 +32,6 @@ const MATURITY_BLOCKS: u32 = 10;
 const HALF_LIFE_SPACINGS: u32 = 288;
 /// The most hashes that the first blocks may be expected to take: some minutes' work for two cores.
 const MAX_PREMINE_HASHES: u64 = 1 << 32;
-/// The folder of a node's store in its data folder.
-pub(super) const STORE_FOLDER: &str = "store";
 
 /// The parameters of a devnet's chain, whose first blocks end at `now`.
 pub(super) fn params(config: &DevnetConfig, now: Time) -> Result<Params, DevnetError> {
@@ -94,7 +92,7 @@ pub(super) fn make(
     }
     let count = premine::first_blocks(chain.params().maturity_blocks, config.nodes.into());
     let blocks = premine::mine(&chain, &payees, count, cancelled, |done| on_block(done, count))?;
-    let fill = |name: &&str| fill_store(&chain, staging.datadir(name).join(STORE_FOLDER), &blocks);
+    let fill = |name: &&str| fill_store(&chain, staging.datadir(name), &blocks);
     names.par_iter().try_for_each(fill)?;
 
     let record = Record {
@@ -142,6 +140,7 @@ fn fill_store(chain: &Chain, path: PathBuf, blocks: &[Block]) -> Result<(), Devn
     for block in blocks {
         ledger.submit(block.clone(), block.header.time).map_err(PremineError::from)?;
     }
+    ledger.flush()?;
     Ok(ledger.store().sync()?)
 }
 
@@ -151,7 +150,7 @@ fn move_into_place(from: PathBuf, to: PathBuf) -> Result<(), DevnetError> {
 
 /// The time of a node's tip, in Unix seconds. Its folder must be free.
 pub(super) fn tip_time(chain: &Chain, datadir: PathBuf) -> Result<i64, DevnetError> {
-    let store = RocksStore::open(&datadir.join(STORE_FOLDER), chain, &StoreOptions::default())?;
+    let store = RocksStore::open(&datadir, chain, &StoreOptions::default())?;
     let ledger = Ledger::open(chain.clone(), store).map_err(PremineError::from)?;
     Ok(ledger.tip().header.time.secs().into())
 }

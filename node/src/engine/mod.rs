@@ -103,6 +103,14 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// Brings what is only in memory to the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the node must stop.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.ledger.flush()
+    }
+
     /// The ledger, to read from.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger<S> {

@@ -41,8 +41,6 @@ use crate::{
 
 /// How long a second process waits for a dying one to let go of the data folder.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
-/// The folder, in the data folder, that holds the blocks.
-pub const STORE_FOLDER: &str = "store";
 /// How this program introduces itself to peers.
 pub const AGENT: &str = concat!("/cairn:", env!("CARGO_PKG_VERSION"), "/");
 
@@ -149,8 +147,7 @@ async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
     let stopping = shutdown.subscribe();
-    let store =
-        RocksStore::open(&config.datadir.join(STORE_FOLDER), &config.chain, &StoreOptions::default())?;
+    let store = RocksStore::open(&config.datadir, &config.chain, &StoreOptions::default())?;
     let ledger = Ledger::open(config.chain.clone(), store)?;
     let tip = ledger.tip().id;
     tracing::info!(chain = %config.chain.params().name, height = %tip.height, hash = %tip.hash, "ledger open");

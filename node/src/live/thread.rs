@@ -189,7 +189,10 @@ impl Live {
         loop {
             let actions = tokio::select! {
                 // On an orderly exit all is on the disk, so that not even a power loss costs a block.
-                _ = shutdown.wait_for(|stop| *stop) => return Ok(self.engine.ledger().store().sync()?),
+                _ = shutdown.wait_for(|stop| *stop) => {
+                    self.engine.flush()?;
+                    return Ok(self.engine.ledger().store().sync()?);
+                }
                 Some(message) = from_net.recv() => self.engine.on(Event::Net(message), self.clock.now())?,
                 Some(call) = calls.recv() => {
                     call(&mut self.engine, self.clock.now());
@@ -198,6 +201,9 @@ impl Live {
                 }
                 _ = ticks.tick() => self.engine.on(Event::Tick, self.clock.now())?,
             };
+            if !self.engine.is_catching_up() {
+                self.engine.flush()?;
+            }
             for action in actions {
                 match action {
                     // The network ends before the engine only at shutdown; then there is nobody to tell.

@@ -5,20 +5,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chain::{genesis::Chain, hash::BlockHash, store::StoreError};
+use chain::{genesis::Chain, hash::BlockHash, store::StoreError, transaction::OutPoint, utxo::Coin};
+use rayon::prelude::*;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, Options, WriteBatch, properties,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, Options,
+    ReadOptions, WriteBatch, properties,
 };
 
 use super::{
-    codec::{read_hash, read_number},
+    codec::{read_coin, read_hash, read_number},
+    failpoint,
     fault::{Fault, OpenStoreError},
     options::{StoreOptions, block_cache, database_options, family_options, write_options},
-    schema::{CHAIN_KEY, Family, SCHEMA_KEY, SCHEMA_VERSION},
+    schema::{CHAIN_KEY, COIN_KEY_BYTES, Family, SCHEMA_KEY, SCHEMA_VERSION, coin_key},
 };
 
+/// The most coins that are looked up at once, so that a large question costs no more memory than this many.
+const COINS_PER_LOOKUP: usize = 1_024;
 /// The file by which RocksDB knows its folders.
-const CURRENT_FILE: &str = "CURRENT";
+pub(super) const CURRENT_FILE: &str = "CURRENT";
 
 /// An open database of one chain, in this program's schema.
 #[derive(Debug)]
@@ -102,7 +107,8 @@ impl Database {
         let mut batch = self.batch();
         batch.put(Family::Meta, SCHEMA_KEY, SCHEMA_VERSION.to_be_bytes())?;
         batch.put(Family::Meta, CHAIN_KEY, self.chain.as_bytes())?;
-        batch.commit(|| "the schema version and the chain id".to_owned())?;
+        let points = ("database.identity.before", "database.identity.after");
+        batch.commit(points, || "the schema version and the chain id".to_owned())?;
         self.sync()
     }
 
@@ -122,15 +128,56 @@ impl Database {
         Ok(found.ok_or_else(|| Fault::damaged(format!("the family {}", family.name()), "it is not there"))?)
     }
 
+    /// The coins at outpoints, in their order; `sorted` says that they ascend. Large questions are answered on
+    /// all cores.
+    pub(super) fn coins(
+        &self,
+        outpoints: &[OutPoint],
+        sorted: bool,
+        options: &ReadOptions,
+    ) -> Result<Vec<Option<Coin>>, StoreError> {
+        let family = self.family(Family::Coins)?;
+        let look_up = |chunk: &[OutPoint]| {
+            let keys: Vec<[u8; COIN_KEY_BYTES]> = chunk.iter().map(coin_key).collect();
+            let values = self.db.batched_multi_get_cf_opt(family, &keys, sorted, options);
+            let read = |(outpoint, value): (&OutPoint, Result<Option<DBPinnableSlice<'_>>, _>)| {
+                let what = || format!("the coin {outpoint}");
+                let value = value.map_err(|source| Fault::Read { what: what(), source })?;
+                let coin = value.map(|bytes| read_coin(&bytes)).transpose();
+                Ok(coin.map_err(|why| Fault::damaged(what(), why))?)
+            };
+            chunk.iter().zip(values).map(read).collect::<Result<Vec<_>, StoreError>>()
+        };
+        if outpoints.len() <= COINS_PER_LOOKUP {
+            return look_up(outpoints);
+        }
+        let chunks: Vec<Vec<_>> =
+            outpoints.par_chunks(COINS_PER_LOOKUP).map(look_up).collect::<Result<_, _>>()?;
+        Ok(chunks.concat())
+    }
+
     /// A batch of writes, which come to be all at once or not at all.
     pub(super) fn batch(&self) -> Batch<'_> {
-        Batch { database: self, writes: WriteBatch::default() }
+        self.batch_after(WriteBatch::default())
+    }
+
+    /// A batch that begins with what was gathered before.
+    pub(super) const fn batch_after(&self, writes: WriteBatch) -> Batch<'_> {
+        Batch { database: self, writes }
     }
 
     /// Waits until everything that was written is on the disk, so that not even a power loss can take it.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        let failed = |source| Fault::Write { what: "the write-ahead log".to_owned(), source };
-        Ok(self.db.flush_wal(true).map_err(failed)?)
+        let what = "the write-ahead log";
+        failpoint::hit("database.sync.before").map_err(|source| Fault::write(what, source))?;
+        self.db.flush_wal(true).map_err(|source| Fault::write(what, source))?;
+        Ok(failpoint::hit("database.sync.after").map_err(|source| Fault::write(what, source))?)
+    }
+
+    /// Tidies a family away of which all rows were removed.
+    pub(super) fn compact(&self, family: Family) -> Result<(), StoreError> {
+        self.db.compact_range_cf::<&[u8], &[u8]>(self.family(family)?, None, None);
+        Ok(())
     }
 
     /// The bytes of all files of the database.
@@ -189,9 +236,32 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Writes all of it. `what` says what it is, should it fail.
-    pub(super) fn commit(self, what: impl FnOnce() -> String) -> Result<(), StoreError> {
+    /// How many rows are in it.
+    pub(super) fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// What was gathered, for a batch of another time.
+    pub(super) fn into_writes(self) -> WriteBatch {
+        self.writes
+    }
+
+    /// Removes all rows of a family.
+    pub(super) fn delete_all(&mut self, family: Family) -> Result<(), StoreError> {
+        // No key is as long as this, or begins with so many of the highest byte.
+        self.writes.delete_range_cf(self.database.family(family)?, [].as_slice(), [u8::MAX; 80].as_slice());
+        Ok(())
+    }
+
+    /// Writes all of it, with a fail point before and one after. `what` says what it is, should it fail.
+    pub(super) fn commit(
+        self,
+        (before, after): (&'static str, &'static str),
+        what: impl Fn() -> String,
+    ) -> Result<(), StoreError> {
+        failpoint::hit(before).map_err(|source| Fault::write(what(), source))?;
         let written = self.database.db.write_opt(self.writes, &write_options());
-        Ok(written.map_err(|source| Fault::Write { what: what(), source })?)
+        written.map_err(|source| Fault::write(what(), source))?;
+        Ok(failpoint::hit(after).map_err(|source| Fault::write(what(), source))?)
     }
 }

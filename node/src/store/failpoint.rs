@@ -16,9 +16,11 @@ pub(crate) use self::armed::hit;
 pub(crate) use self::armed::{arm, disarm};
 
 /// The environment variable that arms a fail point.
+#[cfg(any(test, feature = "failpoints"))]
 pub const VARIABLE: &str = "CAIRN_FAILPOINT";
 
 /// All fail points. Those of one write stand together: before it, and after it.
+#[cfg(any(test, feature = "failpoints"))]
 pub const NAMES: &[&str] = &[
     // Appending a block's body to the newest block file.
     "blocks.append.before",
@@ -41,6 +43,32 @@ pub const NAMES: &[&str] = &[
     "undo.sync.after",
     "undo.cut.before",
     "undo.cut.after",
+    // Schema and chain of a new database.
+    "database.identity.before",
+    "database.identity.after",
+    // Rows of new headers.
+    "headers.add.before",
+    "headers.add.after",
+    // The row that says where a body is.
+    "body.row.before",
+    "body.row.after",
+    // Rows of blocks that are found invalid, or no longer are.
+    "headers.mark.before",
+    "headers.mark.after",
+    // Coins, undo positions and tip.
+    "coins.flush.before",
+    "coins.flush.after",
+    // The database's log, at an orderly end.
+    "database.sync.before",
+    "database.sync.after",
+    // Forgetting the coins, so that they are made anew.
+    "coins.forget.before",
+    "coins.forget.after",
+    // Putting the database aside for a reindex, removing it and the undo files, and the new rows.
+    "reindex.remove.before",
+    "reindex.remove.after",
+    "reindex.rows.before",
+    "reindex.rows.after",
 ];
 
 /// Passes the fail point `name`; without the feature there is none.

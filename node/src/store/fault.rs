@@ -5,6 +5,8 @@ use std::{io, path::PathBuf};
 use chain::{hash::BlockHash, store::StoreError};
 use thiserror::Error;
 
+use super::files::FileError;
+
 /// A failure of a running store. It reaches the ledger as a [`StoreError`], on which the node stops.
 #[derive(Debug, Error)]
 pub(super) enum Fault {
@@ -21,8 +23,8 @@ pub(super) enum Fault {
     Write {
         /// What was to be written.
         what: String,
-        /// The database's reason.
-        source: rocksdb::Error,
+        /// The reason of the database or of the system.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// What was read is not what can have been written.
     #[error("{what} is damaged: {why}; check the disk, then begin again with an empty data folder")]
@@ -46,6 +48,14 @@ impl Fault {
     /// Damage to something.
     pub(super) fn damaged(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Damaged { what: what.into(), why: why.into() }
+    }
+
+    /// A write that failed.
+    pub(super) fn write(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Write { what: what.into(), source: source.into() }
     }
 
     /// A step that does not fit.
@@ -130,6 +140,9 @@ pub enum OpenStoreError {
         /// This program's version.
         known: u32,
     },
+    /// A block or undo file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Reading or writing failed.
     #[error("the database in {}: {source}", .path.display())]
     Storage {

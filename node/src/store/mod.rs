@@ -1,55 +1,73 @@
-//! The store: headers, blocks, coins, undo data and indexes in RocksDB, behind [`chain::store::Store`].
+//! The store: headers, blocks, coins and undo data, behind [`chain::store::Store`].
 //!
-//! The only room that knows RocksDB; [`schema`] lists on one page what lies where. Every writing method is
-//! one atomic batch over all column families, so that coins, undo data, tip and indexes never part
-//! (threat S01). What has returned is in the kernel's hands: the death of the process loses nothing, and a
-//! power loss costs at most the last blocks, a suffix, which peers give again; [`RocksStore::sync`] makes
-//! even that impossible for what came before it.
+//! Bodies and undo data lie in append-only files ([`files`]); RocksDB says where, and holds headers, coins and
+//! the tip. It is the only room that knows RocksDB; [`schema`] lists on one page what lies where.
 //!
-//! It never judges a block, never repairs silently and never panics: a value that cannot be read is an error
-//! that names it, and the node stops (threats C06 and S04).
+//! The coins at the tip move in memory ([`cache`]), and a *flush* brings them to the disk: first the block and
+//! undo files are synced, then one atomic batch over all column families holds coins, where the undo data is,
+//! and the tip, so that they never part and never name a block that is not there (threat S01). Bodies are
+//! written when they come, so that what was connected after the last flush is connected again at the next
+//! start. What has returned is in the kernel's hands: the death of the process loses no block, and a power
+//! loss costs at most the last blocks, a suffix, which peers give again; [`RocksStore::sync`] after a flush
+//! makes even that impossible for what came before it.
+//!
+//! It never judges a block, never mends silently and never panics: a value that cannot be read is an error
+//! that names it, and the node stops (threats C06 and S04). Only what was never certainly on the disk, at the
+//! very end of the newest file, may be missing: it is then forgotten, with a warning (threat S03).
 //!
 //! One [`RocksStore`] writes, from one thread. Any number of [`StoreReader`]s read on other threads, each
-//! question from a [`Snapshot`] of one tip. A data folder is locked by [`DataDirLock`] before it is opened.
+//! question from a [`Snapshot`] of one flushed tip. A data folder is locked by [`DataDirLock`] before it is
+//! opened.
 
 mod cache;
 mod codec;
 mod database;
-mod failpoint;
+pub(crate) mod failpoint;
 mod fault;
 mod files;
 mod index;
 mod lock;
+mod moving;
+mod opening;
 mod options;
+mod reader;
+mod recent;
+mod reindex;
 mod schema;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, path::Path, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use chain::{
     block::{Block, Header},
     check::{CheckedBlock, ConnectedBlock},
-    encode,
-    genesis::Chain,
     hash::BlockHash,
-    store::{HeaderStatus, Store, StoreError, Stored},
+    store::{Store, StoreError, Stored},
     transaction::OutPoint,
     utxo::{Coin, Undo},
 };
+use parking_lot::Mutex;
 
 use self::{
-    codec::{write_coin, write_header},
-    database::{Batch, Database},
+    cache::CoinCache,
+    codec::{HeaderRow, write_header, write_mark},
+    database::Batch,
     fault::Fault,
-    index::{BlockIndex, delete_address_coin, put_address_coin},
-    schema::{Family, TIP_KEY, coin_key},
+    files::{Appender, Mark},
+    moving::Pending,
+    reader::Shared,
+    schema::{BLOCKS_KEY, Family},
 };
 pub use self::{
     fault::OpenStoreError,
+    files::FileError,
     lock::{DataDirLock, Holder, LOCK_FILE, LockError},
+    opening::{BLOCKS_FOLDER, STORE_FOLDER, is_store},
     options::StoreOptions,
+    reader::StoreReader,
+    recent::RecentBlock,
     schema::SCHEMA_VERSION,
     snapshot::{
         HistoryEntry, MAX_ADDRESS_COINS, MAX_HISTORY_ENTRIES, Snapshot, TransactionLocation, UtxoStats,
@@ -59,57 +77,50 @@ pub use self::{
 /// The store of one chain, open for writing.
 #[derive(Debug)]
 pub struct RocksStore {
-    database: Arc<Database>,
+    shared: Arc<Shared>,
+    blocks: Appender,
+    undo: Appender,
     /// The number of the next header.
     next_number: u32,
-}
-
-/// A store, open for reading on any thread. The database closes when its store and all its readers are gone.
-#[derive(Clone, Debug)]
-pub struct StoreReader {
-    database: Arc<Database>,
-}
-
-impl StoreReader {
-    /// The store as it is now.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot::new(&self.database)
-    }
+    /// The coins at `tip`. Reading them changes what is remembered.
+    coins: Mutex<CoinCache>,
+    /// The tip in memory.
+    tip: BlockHash,
+    /// The tip on the disk.
+    flushed: BlockHash,
+    /// What of the block files the database knows to be synced.
+    synced: Mark,
+    pending: Pending,
+    /// Whether a step failed half way, so that what is in memory must not reach the disk.
+    broken: bool,
 }
 
 impl RocksStore {
-    /// Opens the store of `chain` in the folder `path`, which is made where it does not exist.
-    ///
-    /// # Errors
-    /// [`OpenStoreError`] where the folder belongs to another chain, another schema or another process, or
-    /// cannot be read. A refused folder is left as it was.
-    pub fn open(path: &Path, chain: &Chain, options: &StoreOptions) -> Result<Self, OpenStoreError> {
-        let database = Arc::new(Database::open(path, chain, options)?);
-        let next_number = Snapshot::new(&database).next_number();
-        let failed = |source| OpenStoreError::Storage { path: path.to_path_buf(), source };
-        Ok(Self { next_number: next_number.map_err(failed)?, database })
-    }
-
     /// A reader of this store.
     #[must_use]
     pub fn reader(&self) -> StoreReader {
-        StoreReader { database: Arc::clone(&self.database) }
+        StoreReader { shared: Arc::clone(&self.shared) }
     }
 
-    /// The store as it is now.
+    /// The store as it was flushed last.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot::new(&self.database)
+        Snapshot::new(&self.shared)
     }
 
-    /// Waits until everything that was written is on the disk, so that not even a power loss can take it.
-    /// For an orderly exit; a node that mines need not wait for the disk at every block.
+    /// Waits until everything that was flushed is on the disk, so that not even a power loss can take it. For
+    /// an orderly exit, after a flush; a node that mines need not wait for the disk at every block.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.database.sync()
+        self.shared.database.sync()
+    }
+
+    /// Bytes of memory that the coins take at the moment.
+    #[must_use]
+    pub fn cache_bytes(&self) -> usize {
+        self.coins.lock().bytes()
     }
 
     /// The number of a header that must be here.
@@ -119,59 +130,28 @@ impl RocksStore {
     }
 
     /// Rewrites what is known of a header.
-    fn put_status(
+    fn put_row(
         &self,
         batch: &mut Batch<'_>,
         number: u32,
-        change: impl FnOnce(&mut HeaderStatus),
+        change: impl FnOnce(&mut HeaderRow),
     ) -> Result<(), StoreError> {
-        let (header, mut status) = self.snapshot().header(number)?;
-        change(&mut status);
-        batch.put(Family::Headers, number.to_be_bytes(), write_header(&header, &status))
+        let mut row = self.snapshot().header(number)?;
+        change(&mut row);
+        batch.put(Family::Headers, number.to_be_bytes(), write_header(&row))
     }
-
-    fn put_tip(&self, batch: &mut Batch<'_>, tip: &BlockHash) -> Result<(), StoreError> {
-        if *tip == self.database.chain() {
-            batch.delete(Family::Meta, TIP_KEY)
-        } else {
-            batch.put(Family::Meta, TIP_KEY, tip.as_bytes())
-        }
-    }
-
-    /// Says that none of these coins exists, as the caller believes.
-    fn require_absent(&self, outpoints: &[OutPoint], what: impl Fn() -> String) -> Result<(), StoreError> {
-        let found = self.snapshot().coins(outpoints)?;
-        match outpoints.iter().zip(found).find(|(_, coin)| coin.is_some()) {
-            Some((outpoint, _)) => {
-                Err(Fault::mismatch(what(), format!("the coin {outpoint} exists already")).into())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-fn put_coin(batch: &mut Batch<'_>, outpoint: &OutPoint, coin: &Coin) -> Result<(), StoreError> {
-    let value = write_coin(coin);
-    let value =
-        value.ok_or_else(|| Fault::mismatch(format!("the coin {outpoint}"), "it is a data output"))?;
-    batch.put(Family::Coins, coin_key(outpoint), value)?;
-    put_address_coin(batch, outpoint, coin)
-}
-
-fn delete_coin(batch: &mut Batch<'_>, outpoint: &OutPoint, coin: &Coin) -> Result<(), StoreError> {
-    batch.delete(Family::Coins, coin_key(outpoint))?;
-    delete_address_coin(batch, outpoint, coin)
 }
 
 impl Store for RocksStore {
     fn load(&self) -> Result<Stored, StoreError> {
         let snapshot = self.snapshot();
-        let tip = Some(snapshot.tip()?).filter(|tip| *tip != self.database.chain());
-        Ok(Stored { headers: snapshot.headers()?, tip })
+        let tip = Some(self.tip()).filter(|tip| *tip != self.shared.database.chain());
+        let headers = snapshot.headers()?.iter().map(|row| (row.header, row.status())).collect();
+        Ok(Stored { headers, tip })
     }
 
     fn add_headers(&mut self, headers: &[Header]) -> Result<(), StoreError> {
-        let mut batch = self.database.batch();
+        let mut batch = self.shared.database.batch();
         let snapshot = self.snapshot();
         let mut added = HashSet::with_capacity(headers.len());
         let mut number = self.next_number;
@@ -181,31 +161,36 @@ impl Store for RocksStore {
             if !added.insert(hash) || snapshot.number(&hash)?.is_some() {
                 return Err(Fault::mismatch(what(), "it is here already").into());
             }
-            let row = write_header(header, &HeaderStatus::default());
+            let row = write_header(&HeaderRow::new(*header));
             batch.put(Family::Headers, number.to_be_bytes(), row)?;
             batch.put(Family::Numbers, hash.as_bytes(), number.to_be_bytes())?;
             number = number.checked_add(1).ok_or_else(|| Fault::mismatch(what(), "the store is full"))?;
         }
         drop(snapshot);
-        batch.commit(|| format!("{} headers", headers.len()))?;
+        let what = || format!("{} headers", headers.len());
+        batch.commit(("headers.add.before", "headers.add.after"), what)?;
         self.next_number = number;
         Ok(())
     }
 
     fn add_body(&mut self, block: &CheckedBlock, order: u64) -> Result<(), StoreError> {
-        let number = self.known_number(&block.hash())?;
-        let mut batch = self.database.batch();
-        self.put_status(&mut batch, number, |status| status.body = Some(order))?;
-        batch.put(Family::Bodies, number.to_be_bytes(), block.encoded())?;
-        batch.commit(|| format!("the body of block {}", block.hash()))
+        let hash = block.hash();
+        let number = self.known_number(&hash)?;
+        // The record first: a row never names what is not there.
+        let position = self.blocks.append(&hash, block.encoded())?;
+        let mut batch = self.shared.database.batch();
+        self.put_row(&mut batch, number, |row| row.body = Some((order, position)))?;
+        batch.put(Family::Meta, BLOCKS_KEY, write_mark(self.blocks.end()))?;
+        batch.commit(("body.row.before", "body.row.after"), || format!("where the body of block {hash} is"))
     }
 
     fn set_invalid(&mut self, hashes: &[BlockHash], invalid: bool) -> Result<(), StoreError> {
-        let mut batch = self.database.batch();
+        let mut batch = self.shared.database.batch();
         for hash in hashes {
-            self.put_status(&mut batch, self.known_number(hash)?, |status| status.invalid = invalid)?;
+            self.put_row(&mut batch, self.known_number(hash)?, |row| row.invalid = invalid)?;
         }
-        batch.commit(|| format!("which of {} blocks are invalid", hashes.len()))
+        let what = || format!("which of {} blocks are invalid", hashes.len());
+        batch.commit(("headers.mark.before", "headers.mark.after"), what)
     }
 
     fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError> {
@@ -213,69 +198,24 @@ impl Store for RocksStore {
     }
 
     fn coins(&self, outpoints: &[OutPoint]) -> Result<Vec<Option<Coin>>, StoreError> {
-        self.snapshot().coins(outpoints)
+        self.read_coins(outpoints)
     }
 
     fn undo(&self, hash: &BlockHash) -> Result<Option<Undo>, StoreError> {
-        self.snapshot().undo(hash)
+        let Some(number) = self.snapshot().number(hash)? else { return Ok(None) };
+        let Some(position) = self.undo_position(number)? else { return Ok(None) };
+        self.shared.undo_at(&position, hash).map(Some)
     }
 
     fn connect(&mut self, block: &Arc<CheckedBlock>, connected: ConnectedBlock) -> Result<(), StoreError> {
-        let hash = block.hash();
-        let what = || format!("connecting block {hash}");
-        let (tip, below) = (self.snapshot().tip()?, block.header().previous);
-        if connected.hash() != hash || tip != below {
-            return Err(Fault::mismatch(what(), format!("the tip is {tip}")).into());
-        }
-        let number = self.known_number(&hash)?;
-        let delta = connected.delta();
-        let outpoints: Vec<OutPoint> = delta.spent.iter().map(|(outpoint, _)| *outpoint).collect();
-        let mut batch = self.database.batch();
-        for ((outpoint, coin), stored) in delta.spent.iter().zip(self.coins(&outpoints)?) {
-            // Taking a coin asserts that it is there, unspent and unchanged (threat C02).
-            if stored.as_ref() != Some(coin) {
-                let why = format!("the coin {outpoint} is spent, but is not here, or is another one");
-                return Err(Fault::mismatch(what(), why).into());
-            }
-            delete_coin(&mut batch, outpoint, coin)?;
-        }
-        let outpoints: Vec<OutPoint> = delta.created.iter().map(|(outpoint, _)| *outpoint).collect();
-        self.require_absent(&outpoints, what)?;
-        for (outpoint, coin) in &delta.created {
-            put_coin(&mut batch, outpoint, coin)?;
-        }
-        BlockIndex::of_checked(block, &delta.spent)?.put(number, &mut batch)?;
-        batch.put(Family::Undo, number.to_be_bytes(), encode::to_bytes(&delta.spent))?;
-        self.put_tip(&mut batch, &hash)?;
-        batch.commit(|| format!("block {hash} as the tip"))
+        self.connect_block(block, connected)
     }
 
     fn disconnect(&mut self, block: &Block, created: &[OutPoint], undo: &Undo) -> Result<(), StoreError> {
-        let hash = block.hash();
-        let what = || format!("disconnecting block {hash}");
-        let tip = self.snapshot().tip()?;
-        if tip != hash {
-            return Err(Fault::mismatch(what(), format!("the tip is {tip}")).into());
-        }
-        let number = self.known_number(&hash)?;
-        let mut batch = self.database.batch();
-        for (outpoint, coin) in created.iter().zip(self.coins(created)?) {
-            let why = || format!("the coin {outpoint} is not here to be unmade");
-            delete_coin(&mut batch, outpoint, &coin.ok_or_else(|| Fault::mismatch(what(), why()))?)?;
-        }
-        let outpoints: Vec<OutPoint> = undo.iter().map(|(outpoint, _)| *outpoint).collect();
-        self.require_absent(&outpoints, what)?;
-        for (outpoint, coin) in undo {
-            put_coin(&mut batch, outpoint, coin)?;
-        }
-        BlockIndex::of_block(block, undo)?.delete(&mut batch)?;
-        batch.delete(Family::Undo, number.to_be_bytes())?;
-        self.put_tip(&mut batch, &block.header.previous)?;
-        batch.commit(|| format!("block {} as the tip again", block.header.previous))
+        self.disconnect_block(block, created, undo)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        // Each block is written when it is connected.
-        Ok(())
+        self.flush_all()
     }
 }

@@ -23,6 +23,9 @@ const SCAN_READAHEAD_BYTES: usize = 1 << 20;
 /// What an operator may choose. The defaults suit four nodes on one laptop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
+    /// Memory for coins: what changed since the last flush, and what was read, in bytes. When half of it waits
+    /// to be written, it is written at the next block boundary.
+    pub db_cache_bytes: usize,
     /// Memory for blocks, indexes and filters of the database's files, shared by all column families, in
     /// bytes.
     pub block_cache_bytes: usize,
@@ -35,7 +38,12 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { block_cache_bytes: 64 << 20, write_buffer_bytes: 32 << 20, max_open_files: 64 }
+        Self {
+            db_cache_bytes: 64 << 20,
+            block_cache_bytes: 64 << 20,
+            write_buffer_bytes: 32 << 20,
+            max_open_files: 64,
+        }
     }
 }
 

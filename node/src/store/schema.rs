@@ -5,24 +5,31 @@
 //! | `meta`          | `schema`                               | [`SCHEMA_VERSION`], u32                            |
 //! |                 | `chain`                                | the chain id (genesis hash), 32 bytes              |
 //! |                 | `tip`                                  | hash of the tip, 32 bytes; absent for the genesis  |
-//! | `headers`       | number u32                             | header, 80 bytes; flags u8; order of the body u64  |
+//! |                 | `blocks`                               | end of the block files, as far as rows name them   |
+//! |                 | `synced`                               | end of what of them is certainly on the disk       |
+//! |                 | `undo`                                 | end of the undo files, all of it on the disk       |
+//! | `headers`       | number u32                             | header, 80 bytes; flags u8; order of the body u64; |
+//! |                 |                                        | position of the body                               |
 //! | `numbers`       | block hash                             | number u32                                         |
-//! | `bodies`        | number u32                             | borsh of the block                                 |
-//! | `undo`          | number u32                             | borsh of the coins that the block spent            |
+//! | `undo`          | number u32                             | position of what the block spent                   |
 //! | `coins`         | txid, index u32                        | varint of 2 x height + (1 if a coinbase made it),  |
 //! |                 |                                        | varint of the amount, address of 32 bytes          |
 //! | `transactions`  | txid                                   | number u32 of its block, position u32              |
 //! | `history`       | address, height u32, position u32      | txid, varint received, varint sent                 |
 //! | `address_coins` | address, height u32, txid, index u32   | nothing                                            |
 //!
+//! Beside the database lie the flat files ([`super::files`]): `blocks-*.dat` holds borsh of the blocks,
+//! `undo-*.dat` what each block spent, as the key and the value of each coin one after the other, in the order
+//! of the block's inputs. A *position* is the file's number u32, the record's offset u64 and its length u32; an
+//! *end* is a file's number and an offset.
+//!
 //! The *number* of a header counts headers in the order in which they came, so that a parent's is always
-//! below its children's, bodies and undo data are written in ascending order (which compaction moves and
-//! never rewrites), and an index entry costs 4 bytes and not 32. The *position* of a transaction counts
+//! below its children's, and an index entry costs 4 bytes and not 32. The *position* of a transaction counts
 //! within its block, and the coinbase is 0. Flags: bit 0 says that the block is invalid, bit 1 that the body
-//! is here.
+//! is here. Undo data stays when its block leaves the active chain, and is found again when it comes back.
 //!
 //! Integers of fixed width are big-endian, so that keys sort by value; a varint is LEB128 without needless
-//! bytes. The UTXO set sorts as [`OutPoint`]s do. `transactions`, `history` and `address_coins` speak of the
+//! bytes. The UTXO set sorts as outpoints do. `transactions`, `history` and `address_coins` speak of the
 //! active chain alone and move in the same batch as coins, undo data and tip. The genesis block is in none of
 //! the families: it has no outputs, and every node has it.
 //!
@@ -31,7 +38,7 @@
 use chain::{address::Address, hash::TxId, height::Height, transaction::OutPoint};
 
 /// The version of everything on this page. A store of another version is refused.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Key of the schema version in [`Family::Meta`].
 pub(super) const SCHEMA_KEY: &[u8] = b"schema";
@@ -39,6 +46,12 @@ pub(super) const SCHEMA_KEY: &[u8] = b"schema";
 pub(super) const CHAIN_KEY: &[u8] = b"chain";
 /// Key of the tip in [`Family::Meta`].
 pub(super) const TIP_KEY: &[u8] = b"tip";
+/// Key of the end of the block files in [`Family::Meta`].
+pub(super) const BLOCKS_KEY: &[u8] = b"blocks";
+/// Key of the end of what is synced of the block files in [`Family::Meta`].
+pub(super) const SYNCED_KEY: &[u8] = b"synced";
+/// Key of the end of the undo files in [`Family::Meta`].
+pub(super) const UNDO_KEY: &[u8] = b"undo";
 
 /// Bytes of a coin's key.
 pub(super) const COIN_KEY_BYTES: usize = 36;
@@ -50,15 +63,13 @@ pub(super) const ADDRESS_COIN_KEY_BYTES: usize = 72;
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
-    /// Schema, chain and tip.
+    /// Schema, chain, tip, and the ends of the flat files.
     Meta,
     /// Headers and what is known of them, in the order in which they came.
     Headers,
     /// From a block's hash to its header's number.
     Numbers,
-    /// Blocks.
-    Bodies,
-    /// What connected blocks spent.
+    /// Where the undo data of blocks is.
     Undo,
     /// The UTXO set.
     Coins,
@@ -72,11 +83,10 @@ pub(super) enum Family {
 
 impl Family {
     /// All families.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Meta,
         Self::Headers,
         Self::Numbers,
-        Self::Bodies,
         Self::Undo,
         Self::Coins,
         Self::Transactions,
@@ -90,7 +100,6 @@ impl Family {
             Self::Meta => "meta",
             Self::Headers => "headers",
             Self::Numbers => "numbers",
-            Self::Bodies => "bodies",
             Self::Undo => "undo",
             Self::Coins => "coins",
             Self::Transactions => "transactions",

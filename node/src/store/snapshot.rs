@@ -8,7 +8,7 @@ use chain::{
     encode,
     hash::{BlockHash, TxId},
     height::Height,
-    store::{HeaderStatus, StoreError},
+    store::StoreError,
     transaction::OutPoint,
     utxo::{Coin, Undo},
 };
@@ -16,18 +16,20 @@ use rocksdb::{DBPinnableSlice, Direction, IteratorMode, ReadOptions};
 use sha2::{Digest, Sha256};
 
 use super::{
-    codec::{Malformed, read_coin, read_hash, read_header, read_number, read_place, read_touch},
+    codec::{
+        HeaderRow, Malformed, read_coin, read_hash, read_header, read_mark, read_number, read_place,
+        read_position, read_touch,
+    },
     database::Database,
     fault::Fault,
+    files::{Mark, Position},
     options::scan_options,
+    reader::Shared,
     schema::{
-        COIN_KEY_BYTES, Family, TIP_KEY, coin_key, history_key, read_address_coin_key, read_coin_key,
-        read_history_key,
+        Family, TIP_KEY, coin_key, history_key, read_address_coin_key, read_coin_key, read_history_key,
     },
 };
 
-/// The most coins that are looked up at once, so that a large block costs no more memory than this many.
-const COINS_PER_LOOKUP: usize = 4_096;
 /// The most entries that [`Snapshot::address_history`] gives, whatever is asked for.
 pub const MAX_HISTORY_ENTRIES: usize = 10_000;
 /// The most coins that [`Snapshot::address_coins`] gives, whatever is asked for.
@@ -74,15 +76,18 @@ pub struct UtxoStats {
 /// A key and its value.
 type Row = (Box<[u8]>, Box<[u8]>);
 
-/// The store as it was at one moment. Short-lived: what it sees cannot be tidied up while it lives.
+/// The store as it was at one moment: at the tip that was flushed last. Short-lived: what it sees cannot be
+/// tidied up while it lives.
 pub struct Snapshot<'a> {
+    shared: &'a Shared,
     database: &'a Database,
     snapshot: rocksdb::Snapshot<'a>,
 }
 
 impl<'a> Snapshot<'a> {
-    pub(super) fn new(database: &'a Database) -> Self {
-        Self { database, snapshot: database.db().snapshot() }
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        let database = &shared.database;
+        Self { shared, database, snapshot: database.db().snapshot() }
     }
 
     fn get(
@@ -133,15 +138,26 @@ impl<'a> Snapshot<'a> {
         self.value(Family::Numbers, hash.as_bytes(), || format!("the number of block {hash}"), read_number)
     }
 
-    /// The header with a number, and what is known of it.
-    pub(super) fn header(&self, number: u32) -> Result<(Header, HeaderStatus), StoreError> {
+    /// The row of the header with a number.
+    pub(super) fn header(&self, number: u32) -> Result<HeaderRow, StoreError> {
         let what = || format!("header number {number}");
         let row = self.value(Family::Headers, &number.to_be_bytes(), what, read_header)?;
         Ok(row.ok_or_else(|| Fault::damaged(what(), "it is not there"))?)
     }
 
-    /// All headers in the order of their numbers.
-    pub(super) fn headers(&self) -> Result<Vec<(Header, HeaderStatus)>, StoreError> {
+    /// The row of a block's header, if it is here.
+    fn row(&self, hash: &BlockHash) -> Result<Option<HeaderRow>, StoreError> {
+        let Some(number) = self.number(hash)? else { return Ok(None) };
+        self.header(number).map(Some)
+    }
+
+    /// The header, if it is here; never the genesis block's.
+    pub fn header_of(&self, hash: &BlockHash) -> Result<Option<Header>, StoreError> {
+        Ok(self.row(hash)?.map(|row| row.header))
+    }
+
+    /// All headers' rows in the order of their numbers.
+    pub(super) fn headers(&self) -> Result<Vec<HeaderRow>, StoreError> {
         let mut headers = Vec::new();
         for (number, row) in (0u32..).zip(self.rows(Family::Headers, IteratorMode::Start, scan_options())?) {
             let (key, value) = row?;
@@ -152,6 +168,17 @@ impl<'a> Snapshot<'a> {
             headers.push(read_header(&value).map_err(|why| Fault::damaged(what(), why))?);
         }
         Ok(headers)
+    }
+
+    /// The end of files that a row of `meta` names.
+    pub(super) fn mark(&self, key: &[u8]) -> Result<Option<Mark>, StoreError> {
+        self.value(Family::Meta, key, || format!("the row {}", key.escape_ascii()), read_mark)
+    }
+
+    /// Where the undo data of the block with this header number is.
+    pub(super) fn undo_position(&self, number: u32) -> Result<Option<Position>, StoreError> {
+        let what = || format!("the row of the undo data of header number {number}");
+        self.value(Family::Undo, &number.to_be_bytes(), what, read_position)
     }
 
     /// The number that the next header gets.
@@ -166,9 +193,9 @@ impl<'a> Snapshot<'a> {
 
     /// The block, if its body is here, on whatever branch; never the genesis block.
     pub fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError> {
-        let Some(number) = self.number(hash)? else { return Ok(None) };
+        let Some((_, position)) = self.row(hash)?.and_then(|row| row.body) else { return Ok(None) };
+        let bytes = self.shared.blocks.read(&position, hash)?;
         let what = || format!("the body of block {hash}");
-        let Some(bytes) = self.get(Family::Bodies, &number.to_be_bytes(), what)? else { return Ok(None) };
         let block = Block::from_bytes(&bytes).map_err(|error| Fault::damaged(what(), error.to_string()))?;
         if block.hash() != *hash {
             return Err(Fault::damaged(what(), format!("it is the block {}", block.hash())).into());
@@ -176,12 +203,11 @@ impl<'a> Snapshot<'a> {
         Ok(Some(block))
     }
 
-    /// What the block spent, if it is connected.
+    /// What the block spent, if it was connected, whether or not it still is.
     pub fn undo(&self, hash: &BlockHash) -> Result<Option<Undo>, StoreError> {
         let Some(number) = self.number(hash)? else { return Ok(None) };
-        let what = || format!("the undo data of block {hash}");
-        let Some(bytes) = self.get(Family::Undo, &number.to_be_bytes(), what)? else { return Ok(None) };
-        Ok(Some(encode::from_bytes(&bytes).map_err(|error| Fault::damaged(what(), error.to_string()))?))
+        let Some(position) = self.undo_position(number)? else { return Ok(None) };
+        self.shared.undo_at(&position, hash).map(Some)
     }
 
     /// The coin at an outpoint, unless it does not exist or is spent.
@@ -193,19 +219,7 @@ impl<'a> Snapshot<'a> {
     pub fn coins(&self, outpoints: &[OutPoint]) -> Result<Vec<Option<Coin>>, StoreError> {
         let mut options = ReadOptions::default();
         options.set_snapshot(&self.snapshot);
-        let family = self.database.family(Family::Coins)?;
-        let mut coins = Vec::with_capacity(outpoints.len());
-        for chunk in outpoints.chunks(COINS_PER_LOOKUP) {
-            let keys: Vec<[u8; COIN_KEY_BYTES]> = chunk.iter().map(coin_key).collect();
-            let values = self.database.db().batched_multi_get_cf_opt(family, &keys, false, &options);
-            for (outpoint, value) in chunk.iter().zip(values) {
-                let what = || format!("the coin {outpoint}");
-                let value = value.map_err(|source| Fault::Read { what: what(), source })?;
-                let coin = value.map(|bytes| read_coin(&bytes)).transpose();
-                coins.push(coin.map_err(|why| Fault::damaged(what(), why))?);
-            }
-        }
-        Ok(coins)
+        self.database.coins(outpoints, false, &options)
     }
 
     /// All coins in ascending order of outpoint.
@@ -244,8 +258,8 @@ impl<'a> Snapshot<'a> {
         let Some(place) = self.value(Family::Transactions, txid.as_bytes(), what, read_place)? else {
             return Ok(None);
         };
-        let (header, _) = self.header(place.number)?;
-        Ok(Some(TransactionLocation { block: header.hash(), position: place.position }))
+        let row = self.header(place.number)?;
+        Ok(Some(TransactionLocation { block: row.header.hash(), position: place.position }))
     }
 
     /// What touched an address, the newest first, after the first `skip`: at most `limit` entries and at most
@@ -301,8 +315,9 @@ impl<'a> Snapshot<'a> {
         outpoints.into_iter().zip(coins).map(pair).collect()
     }
 
-    /// The bytes of all files of the database.
+    /// The bytes of all files: of the database, the blocks and the undo data.
     pub fn disk_bytes(&self) -> Result<u64, StoreError> {
-        self.database.disk_bytes()
+        let files = self.shared.blocks.disk_bytes()?.saturating_add(self.shared.undo.disk_bytes()?);
+        Ok(self.database.disk_bytes()?.saturating_add(files))
     }
 }

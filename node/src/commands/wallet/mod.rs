@@ -24,7 +24,7 @@ use crate::{
     chain_file::ChainSpec,
     cli::{ConnectArgs, WalletArgs, WalletCommand},
     config::{Settings, check_folder, default_datadir},
-    live::STORE_FOLDER,
+    store::is_store,
 };
 
 /// The name of a wallet's file where none is named.
@@ -105,7 +105,7 @@ fn devnet_chain(devnet: &Devnet) -> anyhow::Result<ChainSpec> {
 
 /// Whether a node has kept its blocks in this folder.
 fn is_of_a_node(datadir: &Path) -> bool {
-    datadir.join(STORE_FOLDER).exists()
+    is_store(datadir)
 }
 
 /// The wallet's file: as named, else in the data folder of the chain.

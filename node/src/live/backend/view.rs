@@ -209,7 +209,8 @@ impl View for EngineView<'_> {
         if include_mempool && mempool.spender(outpoint).is_some() {
             return Ok(None);
         }
-        if let Some(coin) = self.0.ledger().store().snapshot().coin(outpoint).map_err(failed)? {
+        let stored = self.0.ledger().coins(&[*outpoint]).map_err(failed)?;
+        if let Some(coin) = stored.into_iter().flatten().next() {
             let (output, coinbase) = (coin.output, coin.coinbase);
             return Ok(Some(FoundCoin { output, height: Some(coin.height), coinbase }));
         }

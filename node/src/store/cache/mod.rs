@@ -245,6 +245,7 @@ impl CoinCache {
     }
 
     /// Forgets everything, pending or not.
+    #[cfg(test)]
     pub(super) fn clear(&mut self) {
         self.young.clear();
         self.old.clear();

@@ -121,6 +121,7 @@ impl Appender {
     }
 
     /// The files, to read from.
+    #[cfg(test)]
     pub(in crate::store) const fn files(&self) -> &Arc<FlatFiles> {
         &self.files
     }

@@ -29,11 +29,11 @@ use std::{
 use chain::hash::BlockHash;
 use parking_lot::Mutex;
 
+pub(super) use self::append::Appender;
 pub use self::error::FileError;
 use self::record::{
     FILE_HEADER_BYTES, FORMAT_VERSION, FileHeader, MAX_RECORD_BYTES, Place, RECORD_HEADER_BYTES, RecordHeader,
 };
-pub(super) use self::{append::Appender, scan::ScanEnd};
 
 /// A file is full at this size, in bytes: large enough that a chain of years is some hundred files, small
 /// enough that checking the newest one is a matter of a second.

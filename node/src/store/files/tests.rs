@@ -7,7 +7,7 @@ use std::{
 
 use chain::hash::{BlockHash, sha256};
 
-use super::*;
+use super::{scan::ScanEnd, *};
 use crate::store::failpoint;
 
 const SMALL_FILE_BYTES: u64 = 700;

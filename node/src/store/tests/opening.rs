@@ -1,12 +1,17 @@
 //! Opening: what is refused, what is made, and what a process that dies leaves behind.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
+use chain::{encode, hash::sha256};
 use rocksdb::{DB, Options};
 
 use super::{
     super::{
-        OpenStoreError, SCHEMA_VERSION,
+        OpenStoreError, SCHEMA_VERSION, STORE_FOLDER,
         database::Database,
         options::StoreOptions,
         schema::{Family, SCHEMA_KEY},
@@ -19,12 +24,23 @@ fn spend(coin: usize) -> Spend {
     Spend { coins: vec![coin], to: 1, data: false, careless: false }
 }
 
+/// The folder of the database.
+fn database_path(folder: &tempfile::TempDir) -> PathBuf {
+    let path = folder.path().join(STORE_FOLDER);
+    fs::create_dir_all(&path).expect("a folder");
+    path
+}
+
 /// Copies a folder's files as they are: what a process that is killed now leaves behind.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");
-        fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+        }
     }
 }
 
@@ -49,9 +65,12 @@ fn s08_another_schema_is_refused_and_left_alone() {
     {
         let folder = folder();
         drop(open(folder.path(), &chain).expect("a new store"));
-        let mut database =
-            DB::open_cf(&Options::default(), folder.path(), Family::ALL.iter().map(|family| family.name()))
-                .expect("RocksDB opens it");
+        let mut database = DB::open_cf(
+            &Options::default(),
+            database_path(&folder),
+            Family::ALL.iter().map(|family| family.name()),
+        )
+        .expect("RocksDB opens it");
         // A later program may have dropped a family and made another.
         for name in &families {
             database.create_cf(name, &Options::default()).expect("a family");
@@ -60,7 +79,7 @@ fn s08_another_schema_is_refused_and_left_alone() {
         let meta = database.cf_handle(Family::Meta.name()).expect("it was opened");
         database.put_cf(meta, SCHEMA_KEY, version.to_be_bytes()).expect("written");
         drop(database);
-        let before = DB::list_cf(&Options::default(), folder.path()).expect("families");
+        let before = DB::list_cf(&Options::default(), database_path(&folder)).expect("families");
         let error = open(folder.path(), &chain).expect_err("another schema");
         let known = SCHEMA_VERSION;
         match &error {
@@ -69,7 +88,7 @@ fn s08_another_schema_is_refused_and_left_alone() {
             _ => panic!("{error}"),
         }
         assert!(error.to_string().contains(&format!("schema {version}; this one knows {known}")), "{error}");
-        assert_eq!(DB::list_cf(&Options::default(), folder.path()).expect("families"), before);
+        assert_eq!(DB::list_cf(&Options::default(), database_path(&folder)).expect("families"), before);
     }
 }
 
@@ -79,7 +98,7 @@ fn s08_a_database_of_another_program_is_refused() {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    drop(DB::open_cf(&options, folder.path(), ["photographs"]).expect("a database"));
+    drop(DB::open_cf(&options, database_path(&folder), ["photographs"]).expect("a database"));
     let error = open(folder.path(), &easy_chain("foreign")).expect_err("not ours");
     assert!(matches!(error, OpenStoreError::Foreign { .. }), "{error}");
 }
@@ -91,7 +110,7 @@ fn s01_a_store_that_was_cut_off_while_it_was_made_is_made_anew() {
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     let half = Family::ALL.iter().take(4).map(|family| family.name());
-    drop(DB::open_cf(&options, folder.path(), half).expect("a database"));
+    drop(DB::open_cf(&options, database_path(&folder), half).expect("a database"));
     let chain = easy_chain("half");
     drop(open(folder.path(), &chain).expect("nothing was in it yet"));
     open(folder.path(), &chain).expect("and now it is whole");
@@ -103,7 +122,8 @@ fn s04_a_family_that_is_gone_is_named() {
     let chain = easy_chain("gone");
     drop(open(folder.path(), &chain).expect("a new store"));
     let names = Family::ALL.iter().map(|family| family.name());
-    let mut database = DB::open_cf(&Options::default(), folder.path(), names).expect("RocksDB opens it");
+    let mut database =
+        DB::open_cf(&Options::default(), database_path(&folder), names).expect("RocksDB opens it");
     database.drop_cf(Family::Coins.name()).expect("dropped");
     drop(database);
     let error = open(folder.path(), &chain).expect_err("a family is gone").to_string();
@@ -139,7 +159,8 @@ fn s02_the_database_runs_with_the_options_that_its_promises_need() {
     let folder = folder();
     drop(open(folder.path(), &easy_chain("options")).expect("a new store"));
     let is_options = |name: &str| name.starts_with("OPTIONS-");
-    let files = fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry"));
+    let files = fs::read_dir(database_path(&folder)).expect("a folder");
+    let files = files.map(|entry| entry.expect("an entry"));
     // The newest file says what the database runs with, as RocksDB itself wrote it.
     let newest = files
         .map(|entry| entry.path())
@@ -174,6 +195,7 @@ fn history_of_states(path: &Path) -> (Builder, Vec<super::Dump>) {
         tip = builder.make(parent.unwrap_or(tip), miner % 3, &[spend(0), spend(3)]);
         let block = builder.made[tip].block.clone();
         ledger.submit(block, builder.now()).expect("a valid block");
+        ledger.flush().expect("flushed");
         states.push(dump(ledger.store()));
     }
     assert_eq!(ledger.tip().id.hash, builder.made[tip].block.hash());
@@ -190,10 +212,19 @@ fn s01_a_process_that_dies_loses_nothing() {
     for height in 0..8 {
         let index = builder.make(height, 0, &[spend(height)]);
         ledger.submit(builder.made[index].block.clone(), builder.now()).expect("a valid block");
-        // The files as a killed process leaves them: nothing is closed, flushed or synced.
+        // The files as a killed process leaves them: nothing is closed or synced, and what was connected last
+        // may not be flushed.
+        if height % 3 == 0 {
+            ledger.flush().expect("flushed");
+        }
         copy(&path, &copied);
-        let survivor = open(&copied, &chain).expect("the store opens");
-        assert_eq!(dump(&survivor), dump(ledger.store()), "after block {index}");
+        let mut survivor = open_ledger(&copied, &chain);
+        assert_eq!(survivor.tip(), ledger.tip(), "after block {index}");
+        survivor.flush().expect("flushed");
+        let stats = survivor.store().snapshot().utxo_stats().expect("coins");
+        let made: Vec<_> =
+            builder.made[index].coins.iter().flat_map(|pair| encode::to_bytes(&pair)).collect();
+        assert_eq!(stats.hash, sha256(&made), "after block {index}");
         drop(survivor);
         fs::remove_dir_all(&copied).expect("removed");
     }
@@ -206,7 +237,8 @@ fn s03_a_torn_log_gives_an_earlier_tip_whole() {
     let (builder, states) = history_of_states(&path);
     // Closing has written nothing but the log.
     let log = |path: &Path| {
-        let files = fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let files = fs::read_dir(path.join(STORE_FOLDER)).expect("a folder");
+        let files = files.map(|entry| entry.expect("an entry").path());
         files.filter(|path| path.extension().is_some_and(|it| it == "log")).max().expect("a log")
     };
     let length = fs::metadata(log(&path)).expect("a log").len();
@@ -216,8 +248,9 @@ fn s03_a_torn_log_gives_an_earlier_tip_whole() {
         let file = fs::OpenOptions::new().write(true).open(log(&torn)).expect("a log");
         file.set_len(length * cut / 60).expect("cut");
         drop(file);
-        let ledger = open_ledger(&torn, &builder.chain);
+        let mut ledger = open_ledger(&torn, &builder.chain);
         let tip = ledger.tip();
+        ledger.flush().expect("flushed");
         assert_eq!(tip.id.hash, ledger.store().snapshot().tip().expect("a tip"));
         // Opening has connected what was complete: the state is one that was there, body for body.
         let found = dump(ledger.store());
@@ -225,23 +258,16 @@ fn s03_a_torn_log_gives_an_earlier_tip_whole() {
             let rows = |dump: &super::Dump, family| {
                 dump.iter().filter(|row| row.0 == family).cloned().collect::<Vec<_>>()
             };
-            [
-                Family::Meta,
-                Family::Coins,
-                Family::Undo,
-                Family::Transactions,
-                Family::History,
-                Family::AddressCoins,
-            ]
-            .into_iter()
-            .all(|family| rows(state, family) == rows(&found, family))
+            [Family::Coins, Family::Transactions, Family::History, Family::AddressCoins]
+                .into_iter()
+                .all(|family| rows(state, family) == rows(&found, family))
         };
         assert!(states.iter().any(body_is_here), "cut at {cut}/60: {tip:?}");
         tips.insert(tip.id);
         drop(ledger);
         fs::remove_dir_all(&torn).expect("removed");
     }
-    assert!(tips.len() > 5, "the cuts fall between all blocks: {tips:?}");
+    assert!(tips.len() >= 5, "the cuts fall between all blocks: {tips:?}");
 }
 
 #[test]
@@ -251,9 +277,10 @@ fn a_database_says_how_large_it_is() {
     let database = Database::open(folder.path(), &chain, &StoreOptions::default()).expect("a new store");
     let before = database.disk_bytes().expect("sizes");
     let mut batch = database.batch();
-    batch.put(Family::Bodies, [0; 4], vec![7; 100_000]).expect("a family");
-    batch.commit(|| "a value".to_owned()).expect("written");
+    batch.put(Family::Numbers, [0; 4], vec![7; 100_000]).expect("a family");
+    let points = ("headers.add.before", "headers.add.after");
+    batch.commit(points, || "a value".to_owned()).expect("written");
     assert!(database.disk_bytes().expect("sizes") >= before + 100_000);
-    assert!(database.family_bytes(Family::Bodies).expect("a size") >= 100_000);
+    assert!(database.family_bytes(Family::Numbers).expect("a size") >= 100_000);
     database.sync().expect("on the disk");
 }

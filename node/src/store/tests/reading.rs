@@ -17,6 +17,7 @@ fn grow(builder: &mut Builder, store: &mut RocksStore, count: usize, spends: &[S
         store.add_body(&checked, u64::try_from(index).expect("few")).expect("a new body");
         store.connect(&checked, connected.clone()).expect("the next block");
     }
+    store.flush().expect("flushed");
 }
 
 #[test]

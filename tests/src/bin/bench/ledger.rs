@@ -60,7 +60,7 @@ impl Bench {
     fn new() -> Result<Self, Failure> {
         let chain = Chain::mine(Params { half_life_secs: 0, maturity_blocks: 1, ..Params::dev() })?;
         let folder = tempfile::tempdir()?;
-        let store = RocksStore::open(&folder.path().join("store"), &chain, &StoreOptions::default())?;
+        let store = RocksStore::open(folder.path(), &chain, &StoreOptions::default())?;
         let engine = Engine::new(Ledger::open(chain.clone(), store)?, "/bench/".into());
         let wall = chain.genesis().header.time.saturating_add_secs(100_000_000);
         let key = SigningKey::from_bytes(&[7; 32]);
