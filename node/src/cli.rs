@@ -103,6 +103,10 @@ pub struct NodeArgs {
     /// Add so many seconds to this machine's clock
     #[arg(long, env = "CAIRN_CLOCK_OFFSET", value_name = "SECS", allow_negative_numbers = true)]
     pub clock_offset: Option<i64>,
+    /// Keep no index of transactions and addresses: no answers about addresses, nor about mined transactions by id
+    #[arg(long, env = "CAIRN_NO_INDEX", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub no_index: Option<bool>,
     /// End in good order when standard input ends, so that no node outlives what has started it
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,
@@ -124,6 +128,7 @@ impl NodeArgs {
             mining_threads: self.mining_threads,
             throttle_hashes_per_sec: self.throttle.map(NonZeroU64::get),
             clock_offset_secs: self.clock_offset,
+            no_index: self.no_index,
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct Settings {
     pub throttle_hashes_per_sec: Option<u64>,
     /// What to add to the system's time, in seconds.
     pub clock_offset_secs: Option<i64>,
+    /// Whether to go without the indexes of transactions and addresses.
+    pub no_index: Option<bool>,
 }
 
 /// Why settings make no configuration.
@@ -136,6 +138,7 @@ impl Settings {
             mining_threads: self.mining_threads.or(below.mining_threads),
             throttle_hashes_per_sec: self.throttle_hashes_per_sec.or(below.throttle_hashes_per_sec),
             clock_offset_secs: self.clock_offset_secs.or(below.clock_offset_secs),
+            no_index: self.no_index.or(below.no_index),
         }
     }
 
@@ -182,6 +185,7 @@ impl Settings {
             rpc_account,
             mining,
             clock_offset_secs: self.clock_offset_secs.unwrap_or(0),
+            index: !self.no_index.unwrap_or(false),
             chain,
         })
     }

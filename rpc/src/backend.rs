@@ -34,6 +34,31 @@ pub struct Unavailable;
 #[error("reading from the store failed: {0}")]
 pub struct ViewError(pub String);
 
+/// Why the indexes cannot answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum IndexError {
+    /// The node cannot answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The store or the index failed.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The indexes are behind the chain.
+    #[error("the index is at block {height} of {of} and still being made; ask again in a while")]
+    CatchingUp {
+        /// The height up to which they are made.
+        height: chain::height::Height,
+        /// The height of the tip.
+        of: chain::height::Height,
+    },
+    /// The node keeps no indexes.
+    #[error(
+        "this node keeps no index of transactions and addresses: start it without --no-index, and ask again once \
+         the index is made"
+    )]
+    Off,
+}
+
 /// A node, as far as its RPC is concerned.
 pub trait Backend: Send + Sync + 'static {
     /// The chain that the node follows; it never changes while the node runs.
@@ -47,6 +72,16 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         read: impl FnOnce(&dyn View) -> R + Send + 'static,
     ) -> impl Future<Output = Result<R, Unavailable>> + Send;
+
+    /// As [`Backend::read`], with the indexes, which are then at the same tip. Waits where the indexer is a little
+    /// behind.
+    ///
+    /// # Errors
+    /// [`IndexError`] where there are no indexes, or they are still being made.
+    fn read_indexed<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn View, &dyn IndexView) -> R + Send + 'static,
+    ) -> impl Future<Output = Result<R, IndexError>> + Send;
 
     /// Offers a transaction to the mempool, to be relayed when accepted. `max_fee_rate` is in pebbles per
     /// 1,000 bytes; a transaction that pays more is refused with [`RejectionKind::FeeTooHigh`].
@@ -172,17 +207,35 @@ pub trait View {
     /// When the store fails.
     fn block_fees(&self, hash: &BlockHash) -> Result<Option<Vec<Amount>>, ViewError>;
 
-    /// Where a transaction of the mempool or the active chain is.
-    ///
-    /// # Errors
-    /// When the store fails.
-    fn transaction(&self, txid: &TxId) -> Result<Option<TransactionPlace>, ViewError>;
+    /// A transaction of the mempool.
+    fn mempool_transaction(&self, txid: &TxId) -> Option<Arc<Transaction>>;
 
     /// An unspent output. With `include_mempool`, outputs of the mempool count and those that it spends do not.
     ///
     /// # Errors
     /// When the store fails.
     fn coin(&self, outpoint: &OutPoint, include_mempool: bool) -> Result<Option<FoundCoin>, ViewError>;
+
+    /// The mempool as a whole.
+    fn mempool(&self) -> MempoolState;
+
+    /// The ids of the mempool's transactions.
+    fn mempool_ids(&self) -> Vec<TxId>;
+
+    /// The mempool's transactions, each after those that it depends on.
+    fn mempool_entries(&self) -> Vec<MempoolEntry>;
+
+    /// How far the node is.
+    fn sync(&self) -> SyncState;
+}
+
+/// What only the indexes know, at the tip of the [`View`] that comes with it, and with its mempool.
+pub trait IndexView {
+    /// Where a transaction of the mempool or the active chain is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn transaction(&self, txid: &TxId) -> Result<Option<TransactionPlace>, ViewError>;
 
     /// Unspent outputs of `address`, confirmed and in the mempool, oldest first, at most `limit`. Confirmed
     /// ones that the mempool spends are listed with their spender; mempool ones that it spends are not.
@@ -203,17 +256,11 @@ pub trait View {
         limit: usize,
     ) -> Result<Vec<AddressEvent>, ViewError>;
 
-    /// The mempool as a whole.
-    fn mempool(&self) -> MempoolState;
-
-    /// The ids of the mempool's transactions.
-    fn mempool_ids(&self) -> Vec<TxId>;
-
-    /// The mempool's transactions, each after those that it depends on.
-    fn mempool_entries(&self) -> Vec<MempoolEntry>;
-
-    /// How far the node is.
-    fn sync(&self) -> SyncState;
+    /// The sums over all coins of `address`, however many they are.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn address_balance(&self, address: &Address) -> Result<AddressBalance, ViewError>;
 }
 
 /// What is known of the block of a header.
@@ -299,6 +346,27 @@ pub struct AddressCoin {
     pub coinbase: bool,
     /// The transaction of the mempool that spends it.
     pub spent_by: Option<TxId>,
+}
+
+/// What an address has. The confirmed coins are immature, being spent by the mempool, or spendable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddressBalance {
+    /// Confirmed coinbases that are too young to be spent in the next block.
+    pub immature: Amount,
+    /// Confirmed coins that the mempool spends.
+    pub spending: Amount,
+    /// Other confirmed coins.
+    pub spendable: Amount,
+    /// Coins of the mempool that it does not spend.
+    pub unconfirmed: Amount,
+}
+
+impl AddressBalance {
+    /// All confirmed coins together; nothing where the sum overflows, which the supply's bound rules out.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<Amount> {
+        self.immature.checked_add(self.spending)?.checked_add(self.spendable)
+    }
 }
 
 /// A transaction as one address sees it.

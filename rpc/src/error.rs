@@ -34,6 +34,8 @@ pub mod code {
     pub const VERIFY_REJECTED: i64 = -26;
     /// `RPC_VERIFY_ALREADY_IN_CHAIN`: the transaction is known already.
     pub const ALREADY_IN_CHAIN: i64 = -27;
+    /// `RPC_IN_WARMUP`: what is asked for is still being made.
+    pub const IN_WARMUP: i64 = -28;
     /// JSON-RPC 2.0: what was sent is not a request object.
     pub const INVALID_REQUEST: i64 = -32_600;
     /// JSON-RPC 2.0: there is no such method.

@@ -103,18 +103,22 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Brings what is only in memory to the disk.
-    ///
-    /// # Errors
-    /// [`StoreError`]: the node must stop.
-    pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.ledger.flush()
-    }
-
     /// The ledger, to read from.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger<S> {
         &self.ledger
+    }
+
+    /// Puts the tip on the disk, for whoever needs the disk's state.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the node must stop.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        let flushed = self.ledger.flush();
+        if let Err(error) = &flushed {
+            self.note_storage(error);
+        }
+        flushed
     }
 
     /// The mempool, to read from.

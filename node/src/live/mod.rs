@@ -14,6 +14,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use chain::{
     genesis::Chain,
     ledger::{Ledger, OpenError},
+    store::StoreError,
 };
 use miner::MinerError;
 use rpc::{
@@ -36,11 +37,16 @@ use self::{
 use crate::{
     engine::Engine,
     p2p::{ConnectionCaps, NetConfig, NetError, Service},
-    store::{DataDirLock, LockError, OpenStoreError, RocksStore, StoreOptions},
+    store::{
+        DataDirLock, LockError, OpenStoreError, RocksStore, StoreOptions, StoreReader,
+        index::{self, IndexHandle, IndexOptions},
+    },
 };
 
 /// How long a second process waits for a dying one to let go of the data folder.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// The folder, in the data folder, that holds the indexes.
+pub const INDEX_FOLDER: &str = "index";
 /// How this program introduces itself to peers.
 pub const AGENT: &str = concat!("/cairn:", env!("CARGO_PKG_VERSION"), "/");
 
@@ -67,6 +73,8 @@ pub struct NodeConfig {
     pub mining: Option<MiningConfig>,
     /// What to add to the system's time.
     pub clock_offset_secs: i64,
+    /// Whether transactions and addresses are indexed.
+    pub index: bool,
 }
 
 /// Why a node could not start or had to stop.
@@ -84,6 +92,12 @@ pub enum NodeError {
     /// The engine ended.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The indexer ended.
+    #[error("the indexer has failed, and the node cannot go on: {0}")]
+    Index(StoreError),
+    /// The indexer's thread cannot be started.
+    #[error("the indexer's thread cannot be started: {0}")]
+    IndexThread(std::io::Error),
     /// The network ended.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -170,8 +184,13 @@ async fn serve(
     let (events, from_net) = mpsc::channel(thread::MAX_FROM_NET);
     let queues = NetQueues { from: from_net, to: to_net.clone() };
     let clock = Clock::new(config.clock_offset_secs);
+    let index = if config.index {
+        Some(start_index(&config, ledger.store().reader(), stopping.clone(), parts)?)
+    } else {
+        None
+    };
     let engine = Engine::new(ledger, AGENT.into());
-    let (engine, engine_end) = thread::spawn(engine, clock, queues, stopping.clone())?;
+    let (engine, engine_end) = thread::spawn(engine, clock, queues, index.clone(), stopping.clone())?;
     parts.spawn(async { Ok(engine_end.await.map_err(|_| NodeError::Panicked("the engine"))??) });
     let net = service.run(commands, events, until(stopping.clone()));
     parts.spawn(async { Ok(net.await?) });
@@ -188,7 +207,7 @@ async fn serve(
         });
     }
     let connections =
-        Connections { engine, to_net, net: net_view.clone(), miner, shutdown: shutdown.clone(), lock };
+        Connections { engine, to_net, net: net_view.clone(), miner, shutdown: shutdown.clone(), index, lock };
     let backend = Arc::new(NodeBackend::new(&config, connections));
     let server = ServerConfig { accounts, allowed_hosts: Vec::new() };
     let rpc = rpc::server::serve(listener, backend, server, until(stopping.clone()));
@@ -200,6 +219,30 @@ async fn serve(
         () = until(stopping) => Ok(()),
         Some(end) = parts.join_next() => part_ended(end),
     }
+}
+
+/// Opens the index and starts the indexer as one of the parts.
+fn start_index(
+    config: &NodeConfig,
+    reader: StoreReader,
+    stopping: watch::Receiver<bool>,
+    parts: &mut Parts,
+) -> Result<IndexHandle, NodeError> {
+    let path = config.datadir.join(INDEX_FOLDER);
+    let database = index::open(&path, &config.chain, &IndexOptions::default(), &reader)?;
+    let (handle, mut end) = index::spawn(database, reader).map_err(NodeError::IndexThread)?;
+    let stop = handle.clone();
+    parts.spawn(async move {
+        let ended = tokio::select! {
+            ended = &mut end => ended,
+            () = until(stopping) => {
+                stop.stop();
+                end.await
+            }
+        };
+        ended.map_err(|_| NodeError::Panicked("the indexer"))?.map_err(NodeError::Index)
+    });
+    Ok(handle)
 }
 
 fn part_ended(end: Result<Result<(), NodeError>, JoinError>) -> Result<(), NodeError> {

@@ -17,7 +17,7 @@ use super::clock::Clock;
 use crate::{
     engine::{Action, Engine, Event, Now},
     p2p::{FromNet, ToNet},
-    store::RocksStore,
+    store::{RocksStore, index::IndexHandle},
 };
 
 /// Closures that wait for the engine, at the most; then callers wait.
@@ -133,7 +133,7 @@ pub enum EngineError {
     Storage(#[from] StoreError),
 }
 
-/// Starts the engine's thread. It ends when `shutdown` turns true or the store fails; the receiver then gets
+/// Starts the engine's thread; `index` is woken while it is behind the tip. It ends when `shutdown` turns true or the store fails; the receiver then gets
 /// the result, or an error where the thread panicked.
 ///
 /// # Errors
@@ -142,6 +142,7 @@ pub fn spawn(
     engine: LiveEngine,
     clock: Clock,
     net: NetQueues,
+    index: Option<IndexHandle>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(EngineHandle, tokio::sync::oneshot::Receiver<Result<(), EngineError>>), EngineError> {
     let (calls, incoming) = mpsc::channel(MAX_CALLS);
@@ -150,7 +151,7 @@ pub fn spawn(
     let handle = EngineHandle { calls, pulse, updates: updates.clone(), clock };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (ended, end) = tokio::sync::oneshot::channel();
-    let live = Live { engine, clock, to_net: net.to, pulse: pulse_sender, updates };
+    let live = Live { engine, clock, to_net: net.to, pulse: pulse_sender, updates, index };
     thread::Builder::new().name("engine".into()).spawn(move || {
         // Nobody waits for the end where the whole node is being torn down.
         drop(ended.send(runtime.block_on(live.run(net.from, incoming, shutdown))));
@@ -175,6 +176,7 @@ struct Live {
     to_net: mpsc::Sender<ToNet>,
     pulse: watch::Sender<Pulse>,
     updates: broadcast::Sender<Arc<Update>>,
+    index: Option<IndexHandle>,
 }
 
 impl Live {
@@ -201,9 +203,6 @@ impl Live {
                 }
                 _ = ticks.tick() => self.engine.on(Event::Tick, self.clock.now())?,
             };
-            if !self.engine.is_catching_up() {
-                self.engine.flush()?;
-            }
             for action in actions {
                 match action {
                     // The network ends before the engine only at shutdown; then there is nobody to tell.
@@ -213,6 +212,10 @@ impl Live {
                 }
             }
             let pulse = pulse_of(&self.engine);
+            // What is flushed later, at a tick, is seen at a later turn: until then the index is behind.
+            if let Some(index) = self.index.as_ref().filter(|index| index.tip() != pulse.tip.id) {
+                index.wake();
+            }
             self.pulse.send_if_modified(|last| {
                 let changed = *last != pulse;
                 *last = pulse;

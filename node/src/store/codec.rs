@@ -5,7 +5,6 @@ use chain::{
     address::Address,
     amount::Amount,
     block::{HEADER_BYTES, Header},
-    hash::TxId,
     height::Height,
     store::HeaderStatus,
     transaction::Output,
@@ -30,26 +29,6 @@ const MAX_COIN_BYTES: usize = 10 + 10 + 32;
 
 /// Why stored bytes are not what they should be.
 pub(super) type Malformed = &'static str;
-
-/// Where a transaction of the active chain is, as the index has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The number of its block's header.
-    pub(super) number: u32,
-    /// Its position in the block; the coinbase's is 0.
-    pub(super) position: u32,
-}
-
-/// What one transaction did to one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Touch {
-    /// The transaction.
-    pub(super) txid: TxId,
-    /// What it pays to the address.
-    pub(super) received: Amount,
-    /// What it spends of the address.
-    pub(super) sent: Amount,
-}
 
 /// Appends LEB128: seven bits a byte, the lowest first, the highest bit set on all bytes but the last.
 fn write_varint(mut value: u64, bytes: &mut Vec<u8>) {
@@ -229,40 +208,6 @@ pub(super) fn read_undo(mut bytes: &[u8]) -> Result<Undo, Malformed> {
     Ok(undo)
 }
 
-/// The value of a transaction's place.
-pub(super) fn write_place(place: Place) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&place.number.to_be_bytes());
-    bytes[4..].copy_from_slice(&place.position.to_be_bytes());
-    bytes
-}
-
-/// Reads a transaction's place.
-pub(super) fn read_place(mut bytes: &[u8]) -> Result<Place, Malformed> {
-    let number = u32::from_be_bytes(read_array(&mut bytes)?);
-    let position = u32::from_be_bytes(read_array(&mut bytes)?);
-    end(bytes)?;
-    Ok(Place { number, position })
-}
-
-/// The value of what a transaction did to an address.
-pub(super) fn write_touch(touch: &Touch) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(48);
-    bytes.extend_from_slice(touch.txid.as_bytes());
-    write_varint(touch.received.pebbles(), &mut bytes);
-    write_varint(touch.sent.pebbles(), &mut bytes);
-    bytes
-}
-
-/// Reads what a transaction did to an address.
-pub(super) fn read_touch(mut bytes: &[u8]) -> Result<Touch, Malformed> {
-    let txid = TxId::from_bytes(read_array(&mut bytes)?);
-    let received = Amount::from_pebbles(read_varint(&mut bytes)?);
-    let sent = Amount::from_pebbles(read_varint(&mut bytes)?);
-    end(bytes)?;
-    Ok(Touch { txid, received, sent })
-}
-
 /// Reads a number of 4 bytes.
 pub(super) fn read_number(bytes: &[u8]) -> Result<u32, Malformed> {
     Ok(u32::from_be_bytes(bytes.try_into().map_err(|_| "it does not have 4 bytes")?))
@@ -275,7 +220,10 @@ pub(super) fn read_hash(bytes: &[u8]) -> Result<[u8; 32], Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use chain::transaction::{Destination, OutPoint};
+    use chain::{
+        hash::TxId,
+        transaction::{Destination, OutPoint},
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -343,26 +291,13 @@ mod tests {
         }
 
         #[test]
-        fn index_entries_are_read_back(number: u32, position: u32, txid: [u8; 32], received: u64, sent: u64) {
-            let place = Place { number, position };
-            prop_assert_eq!(read_place(&write_place(place)), Ok(place));
-            let amount = Amount::from_pebbles;
-            let touch =
-                Touch { txid: TxId::from_bytes(txid), received: amount(received), sent: amount(sent) };
-            prop_assert_eq!(read_touch(&write_touch(&touch)), Ok(touch));
-        }
-
-        #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
             // What is read is written back as it was: no value has two encodings.
             if let Ok(coin) = read_coin(&bytes) {
                 prop_assert_eq!(coin_bytes(&coin), Some(bytes.clone()));
             }
             if let Ok(row) = read_header(&bytes) {
-                prop_assert_eq!(write_header(&row).to_vec(), bytes.clone());
-            }
-            if let Ok(touch) = read_touch(&bytes) {
-                prop_assert_eq!(write_touch(&touch), bytes);
+                prop_assert_eq!(write_header(&row).to_vec(), bytes);
             }
         }
     }

@@ -158,12 +158,7 @@ impl Database {
 
     /// A batch of writes, which come to be all at once or not at all.
     pub(super) fn batch(&self) -> Batch<'_> {
-        self.batch_after(WriteBatch::default())
-    }
-
-    /// A batch that begins with what was gathered before.
-    pub(super) const fn batch_after(&self, writes: WriteBatch) -> Batch<'_> {
-        Batch { database: self, writes }
+        Batch { database: self, writes: WriteBatch::default() }
     }
 
     /// Waits until everything that was written is on the disk, so that not even a power loss can take it.
@@ -239,11 +234,6 @@ impl Batch<'_> {
     /// How many rows are in it.
     pub(super) fn len(&self) -> usize {
         self.writes.len()
-    }
-
-    /// What was gathered, for a batch of another time.
-    pub(super) fn into_writes(self) -> WriteBatch {
-        self.writes
     }
 
     /// Removes all rows of a family.

@@ -25,7 +25,7 @@ mod database;
 pub(crate) mod failpoint;
 mod fault;
 mod files;
-mod index;
+pub mod index;
 mod lock;
 mod moving;
 mod opening;
@@ -69,9 +69,7 @@ pub use self::{
     reader::StoreReader,
     recent::RecentBlock,
     schema::SCHEMA_VERSION,
-    snapshot::{
-        HistoryEntry, MAX_ADDRESS_COINS, MAX_HISTORY_ENTRIES, Snapshot, TransactionLocation, UtxoStats,
-    },
+    snapshot::{Snapshot, UtxoStats},
 };
 
 /// The store of one chain, open for writing.

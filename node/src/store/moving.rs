@@ -10,8 +10,7 @@ use chain::{
     transaction::OutPoint,
     utxo::{Coin, Undo},
 };
-use parking_lot::Mutex;
-use rocksdb::{ReadOptions, WriteBatch};
+use rocksdb::ReadOptions;
 
 use super::{
     RocksStore,
@@ -19,27 +18,18 @@ use super::{
     codec::{write_coin, write_mark, write_position, write_undo},
     fault::Fault,
     files::Position,
-    index::{BlockIndex, delete_address_coin, put_address_coin},
     recent::RecentBlock,
     schema::{Family, SYNCED_KEY, TIP_KEY, UNDO_KEY, coin_key},
 };
 
-/// The most bytes of rows beside the coins that wait for a flush.
-const MAX_PENDING_BYTES: usize = 16 << 20;
+/// The most blocks that wait for a flush: what is connected again after the death of the process.
+const MAX_PENDING_BLOCKS: usize = 4_096;
 
 /// What was connected since the last flush, beside the coins.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Pending {
     /// Undo data that no row names yet, by header number.
     undo: HashMap<u32, Position>,
-    /// Rows of the indexes.
-    rows: Mutex<WriteBatch>,
-}
-
-impl std::fmt::Debug for Pending {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pending").field("undo", &self.undo).finish_non_exhaustive()
-    }
 }
 
 impl RocksStore {
@@ -145,12 +135,6 @@ impl RocksStore {
                 let position = store.undo.append(&hash, &undo)?;
                 store.pending.undo.insert(number, position);
             }
-            let index = BlockIndex::of_checked(block, &delta.spent)?;
-            store.gather(|batch| {
-                delta.spent.iter().try_for_each(|(it, coin)| delete_address_coin(batch, it, coin))?;
-                delta.created.iter().try_for_each(|(it, coin)| put_address_coin(batch, it, coin))?;
-                index.put(number, batch)
-            })?;
             store.tip = hash;
             let undo = Arc::new(delta.spent);
             store.shared.recent.push(RecentBlock { block: Arc::clone(block), undo });
@@ -179,27 +163,10 @@ impl RocksStore {
         let gone = gone.collect::<Result<Vec<_>, StoreError>>()?;
         self.step(|store| {
             store.exchange(&gone, undo, &what)?;
-            let index = BlockIndex::of_block(block, undo)?;
-            store.gather(|batch| {
-                gone.iter().try_for_each(|(it, coin)| delete_address_coin(batch, it, coin))?;
-                undo.iter().try_for_each(|(it, coin)| put_address_coin(batch, it, coin))?;
-                index.delete(batch)
-            })?;
             store.tip = block.header.previous;
             Ok(())
         })?;
         self.flush_if_full()
-    }
-
-    /// Adds rows to those that the next flush writes.
-    fn gather(
-        &mut self,
-        add: impl FnOnce(&mut super::database::Batch<'_>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut batch = self.shared.database.batch_after(std::mem::take(self.pending.rows.get_mut()));
-        add(&mut batch)?;
-        *self.pending.rows.get_mut() = batch.into_writes();
-        Ok(())
     }
 
     /// Where the undo data of the block with this header number is, flushed or not.
@@ -211,8 +178,7 @@ impl RocksStore {
     }
 
     fn flush_if_full(&mut self) -> Result<(), StoreError> {
-        let is_full = self.coins.get_mut().is_full()
-            || self.pending.rows.get_mut().size_in_bytes() >= MAX_PENDING_BYTES;
+        let is_full = self.coins.get_mut().is_full() || self.pending.undo.len() >= MAX_PENDING_BLOCKS;
         if is_full { self.flush_all() } else { Ok(()) }
     }
 
@@ -223,16 +189,14 @@ impl RocksStore {
             return Err(Fault::mismatch("the flush", "an earlier step failed half way").into());
         }
         self.blocks.sync()?;
-        let is_clean = self.tip == self.flushed
-            && self.coins.get_mut().dirty() == 0
-            && self.pending.undo.is_empty()
-            && self.pending.rows.get_mut().is_empty();
+        let is_clean =
+            self.tip == self.flushed && self.coins.get_mut().dirty() == 0 && self.pending.undo.is_empty();
         if is_clean && self.blocks.synced() == self.synced {
             return Ok(());
         }
         self.undo.sync()?;
         let (tip, database) = (self.tip, &self.shared.database);
-        let mut batch = database.batch_after(std::mem::take(self.pending.rows.get_mut()));
+        let mut batch = database.batch();
         let mut value = Vec::new();
         for (outpoint, coin) in self.coins.get_mut().pending() {
             let key = coin_key(outpoint);
@@ -257,10 +221,7 @@ impl RocksStore {
             batch.put(Family::Meta, TIP_KEY, tip.as_bytes())?;
         }
         let what = || format!("block {tip} as the tip");
-        // Should this fail, the rows of the indexes are gone from memory: nothing may be written after it.
-        self.broken = true;
         batch.commit(("coins.flush.before", "coins.flush.after"), what)?;
-        self.broken = false;
         self.coins.get_mut().settle();
         self.pending.undo.clear();
         self.synced = self.blocks.synced();

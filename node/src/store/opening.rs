@@ -29,10 +29,6 @@ pub const STORE_FOLDER: &str = "store";
 /// The folder of block and undo files in a data folder.
 pub const BLOCKS_FOLDER: &str = "blocks";
 
-/// The families that a rebuild of the coins begins without.
-const COIN_FAMILIES: [Family; 4] =
-    [Family::Coins, Family::Transactions, Family::History, Family::AddressCoins];
-
 /// What the database says of the flat files.
 pub(super) struct Ends {
     blocks: Mark,
@@ -153,13 +149,13 @@ fn forget(shared: &Shared, blocks: Option<Mark>, undo: Option<Mark>) -> Result<(
     tracing::warn!(bodies, undo_records = undone, "the newest files are torn: forgetting what is gone");
     if coins_are_lost {
         tracing::warn!("the tip needs what is gone: making the coins anew from the blocks that are left");
-        COIN_FAMILIES.into_iter().try_for_each(|family| batch.delete_all(family))?;
+        batch.delete_all(Family::Coins)?;
         batch.delete(Family::Meta, TIP_KEY)?;
     }
     let what = || "what the torn files no longer hold".to_owned();
     batch.commit(("coins.forget.before", "coins.forget.after"), what)?;
     if coins_are_lost {
-        COIN_FAMILIES.into_iter().try_for_each(|family| shared.database.compact(family))?;
+        shared.database.compact(Family::Coins)?;
     }
     shared.database.sync()
 }

@@ -14,9 +14,6 @@
 //! | `undo`          | number u32                             | position of what the block spent                   |
 //! | `coins`         | txid, index u32                        | varint of 2 x height + (1 if a coinbase made it),  |
 //! |                 |                                        | varint of the amount, address of 32 bytes          |
-//! | `transactions`  | txid                                   | number u32 of its block, position u32              |
-//! | `history`       | address, height u32, position u32      | txid, varint received, varint sent                 |
-//! | `address_coins` | address, height u32, txid, index u32   | nothing                                            |
 //!
 //! Beside the database lie the flat files ([`super::files`]): `blocks-*.dat` holds borsh of the blocks,
 //! `undo-*.dat` what each block spent, as the key and the value of each coin one after the other, in the order
@@ -24,18 +21,15 @@
 //! *end* is a file's number and an offset.
 //!
 //! The *number* of a header counts headers in the order in which they came, so that a parent's is always
-//! below its children's, and an index entry costs 4 bytes and not 32. The *position* of a transaction counts
-//! within its block, and the coinbase is 0. Flags: bit 0 says that the block is invalid, bit 1 that the body
-//! is here. Undo data stays when its block leaves the active chain, and is found again when it comes back.
+//! below its children's. Flags: bit 0 says that the block is invalid, bit 1 that the body is here. Undo data stays when its block leaves the active chain, and is found again when it comes back.
 //!
 //! Integers of fixed width are big-endian, so that keys sort by value; a varint is LEB128 without needless
-//! bytes. The UTXO set sorts as outpoints do. `transactions`, `history` and `address_coins` speak of the
-//! active chain alone and move in the same batch as coins, undo data and tip. The genesis block is in none of
-//! the families: it has no outputs, and every node has it.
+//! bytes. The UTXO set sorts as outpoints do. The genesis block is in none of the families: it has no
+//! outputs, and every node has it. The indexes have a database and a page of their own ([`super::index`]).
 //!
 //! A change of any of this raises [`SCHEMA_VERSION`].
 
-use chain::{address::Address, hash::TxId, height::Height, transaction::OutPoint};
+use chain::{hash::TxId, transaction::OutPoint};
 
 /// The version of everything on this page. A store of another version is refused.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -55,10 +49,6 @@ pub(super) const UNDO_KEY: &[u8] = b"undo";
 
 /// Bytes of a coin's key.
 pub(super) const COIN_KEY_BYTES: usize = 36;
-/// Bytes of a key of [`Family::History`].
-pub(super) const HISTORY_KEY_BYTES: usize = 40;
-/// Bytes of a key of [`Family::AddressCoins`].
-pub(super) const ADDRESS_COIN_KEY_BYTES: usize = 72;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,26 +63,11 @@ pub(super) enum Family {
     Undo,
     /// The UTXO set.
     Coins,
-    /// Where each transaction of the active chain is.
-    Transactions,
-    /// Which transactions touched an address.
-    History,
-    /// Which coins an address has.
-    AddressCoins,
 }
 
 impl Family {
     /// All families.
-    pub(super) const ALL: [Self; 8] = [
-        Self::Meta,
-        Self::Headers,
-        Self::Numbers,
-        Self::Undo,
-        Self::Coins,
-        Self::Transactions,
-        Self::History,
-        Self::AddressCoins,
-    ];
+    pub(super) const ALL: [Self; 5] = [Self::Meta, Self::Headers, Self::Numbers, Self::Undo, Self::Coins];
 
     /// Its name on the disk.
     pub(super) const fn name(self) -> &'static str {
@@ -102,15 +77,12 @@ impl Family {
             Self::Numbers => "numbers",
             Self::Undo => "undo",
             Self::Coins => "coins",
-            Self::Transactions => "transactions",
-            Self::History => "history",
-            Self::AddressCoins => "address_coins",
         }
     }
 
     /// Whether its keys are hashes that are often asked for in vain, so that a filter saves reads.
     pub(super) const fn is_probed(self) -> bool {
-        matches!(self, Self::Numbers | Self::Coins | Self::Transactions)
+        matches!(self, Self::Numbers | Self::Coins)
     }
 }
 
@@ -126,37 +98,4 @@ pub(super) fn coin_key(outpoint: &OutPoint) -> [u8; COIN_KEY_BYTES] {
 pub(super) fn read_coin_key(key: &[u8]) -> Option<OutPoint> {
     let (txid, index) = key.split_first_chunk()?;
     Some(OutPoint { txid: TxId::from_bytes(*txid), index: u32::from_be_bytes(index.try_into().ok()?) })
-}
-
-/// Key of what a transaction did to an address.
-pub(super) fn history_key(address: &Address, height: Height, position: u32) -> [u8; HISTORY_KEY_BYTES] {
-    let mut key = [0; HISTORY_KEY_BYTES];
-    key[..32].copy_from_slice(address.as_bytes());
-    key[32..36].copy_from_slice(&height.get().to_be_bytes());
-    key[36..].copy_from_slice(&position.to_be_bytes());
-    key
-}
-
-/// Height and position that a key of [`Family::History`] names.
-pub(super) fn read_history_key(key: &[u8]) -> Option<(Height, u32)> {
-    let (height, position) = key.get(32..)?.split_first_chunk()?;
-    Some((Height::new(u32::from_be_bytes(*height)), u32::from_be_bytes(position.try_into().ok()?)))
-}
-
-/// Key of a coin of an address. The height comes first, so that the oldest coins do.
-pub(super) fn address_coin_key(
-    address: &Address,
-    height: Height,
-    outpoint: &OutPoint,
-) -> [u8; ADDRESS_COIN_KEY_BYTES] {
-    let mut key = [0; ADDRESS_COIN_KEY_BYTES];
-    key[..32].copy_from_slice(address.as_bytes());
-    key[32..36].copy_from_slice(&height.get().to_be_bytes());
-    key[36..].copy_from_slice(&coin_key(outpoint));
-    key
-}
-
-/// The coin that a key of [`Family::AddressCoins`] names.
-pub(super) fn read_address_coin_key(key: &[u8]) -> Option<OutPoint> {
-    read_coin_key(key.get(36..)?)
 }

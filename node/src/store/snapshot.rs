@@ -2,62 +2,26 @@
 //! written meanwhile.
 
 use chain::{
-    address::Address,
     amount::Amount,
     block::{Block, Header},
     encode,
-    hash::{BlockHash, TxId},
-    height::Height,
+    hash::BlockHash,
     store::StoreError,
     transaction::OutPoint,
     utxo::{Coin, Undo},
 };
-use rocksdb::{DBPinnableSlice, Direction, IteratorMode, ReadOptions};
+use rocksdb::{DBPinnableSlice, IteratorMode, ReadOptions};
 use sha2::{Digest, Sha256};
 
 use super::{
-    codec::{
-        HeaderRow, Malformed, read_coin, read_hash, read_header, read_mark, read_number, read_place,
-        read_position, read_touch,
-    },
+    codec::{HeaderRow, Malformed, read_coin, read_hash, read_header, read_mark, read_number, read_position},
     database::Database,
     fault::Fault,
     files::{Mark, Position},
     options::scan_options,
     reader::Shared,
-    schema::{
-        Family, TIP_KEY, coin_key, history_key, read_address_coin_key, read_coin_key, read_history_key,
-    },
+    schema::{Family, TIP_KEY, coin_key, read_coin_key},
 };
-
-/// The most entries that [`Snapshot::address_history`] gives, whatever is asked for.
-pub const MAX_HISTORY_ENTRIES: usize = 10_000;
-/// The most coins that [`Snapshot::address_coins`] gives, whatever is asked for.
-pub const MAX_ADDRESS_COINS: usize = 131_072;
-
-/// Where a transaction of the active chain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransactionLocation {
-    /// Its block.
-    pub block: BlockHash,
-    /// Its position in the block: 0 is the coinbase, `i` is `transactions[i - 1]`.
-    pub position: u32,
-}
-
-/// What a transaction of the active chain did to an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HistoryEntry {
-    /// The transaction.
-    pub txid: TxId,
-    /// The height of its block.
-    pub height: Height,
-    /// Its position in the block: 0 is the coinbase.
-    pub position: u32,
-    /// The sum of its outputs to the address.
-    pub received: Amount,
-    /// The sum of the address's coins that it spends.
-    pub sent: Amount,
-}
 
 /// The UTXO set in four numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,69 +214,6 @@ impl<'a> Snapshot<'a> {
         }
         let disk_bytes = self.database.family_bytes(Family::Coins)?;
         Ok(UtxoStats { count, amount, hash: hasher.finalize().into(), disk_bytes })
-    }
-
-    /// Where a transaction or coinbase of the active chain is.
-    pub fn transaction_location(&self, txid: &TxId) -> Result<Option<TransactionLocation>, StoreError> {
-        let what = || format!("the index entry of transaction {txid}");
-        let Some(place) = self.value(Family::Transactions, txid.as_bytes(), what, read_place)? else {
-            return Ok(None);
-        };
-        let row = self.header(place.number)?;
-        Ok(Some(TransactionLocation { block: row.header.hash(), position: place.position }))
-    }
-
-    /// What touched an address, the newest first, after the first `skip`: at most `limit` entries and at most
-    /// [`MAX_HISTORY_ENTRIES`].
-    pub fn address_history(
-        &self,
-        address: &Address,
-        skip: usize,
-        limit: usize,
-    ) -> Result<Vec<HistoryEntry>, StoreError> {
-        let last = history_key(address, Height::new(u32::MAX), u32::MAX);
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(address.as_bytes().as_slice());
-        let rows = self.rows(Family::History, IteratorMode::From(&last, Direction::Reverse), options)?;
-        rows.skip(skip)
-            .take(limit.min(MAX_HISTORY_ENTRIES))
-            .map(|row| {
-                let (key, value) = row?;
-                let damaged = |why| Fault::damaged("an entry of an address's history", why);
-                let (height, position) =
-                    read_history_key(&key).ok_or_else(|| damaged("its key has a wrong length"))?;
-                let touch = read_touch(&value).map_err(damaged)?;
-                let (txid, received, sent) = (touch.txid, touch.received, touch.sent);
-                Ok(HistoryEntry { txid, height, position, received, sent })
-            })
-            .collect()
-    }
-
-    /// The coins of an address, the oldest first: at most `limit` and at most [`MAX_ADDRESS_COINS`].
-    pub fn address_coins(
-        &self,
-        address: &Address,
-        limit: usize,
-    ) -> Result<Vec<(OutPoint, Coin)>, StoreError> {
-        let first = address.as_bytes().as_slice();
-        let mut options = ReadOptions::default();
-        options.set_iterate_range(rocksdb::PrefixRange(first));
-        let rows = self.rows(Family::AddressCoins, IteratorMode::From(first, Direction::Forward), options)?;
-        let mut outpoints = Vec::new();
-        for row in rows.take(limit.min(MAX_ADDRESS_COINS)) {
-            let outpoint = read_address_coin_key(&row?.0);
-            outpoints.push(
-                outpoint.ok_or_else(|| {
-                    Fault::damaged("the key of a coin of an address", "it has a wrong length")
-                })?,
-            );
-        }
-        let coins = self.coins(&outpoints)?;
-        let pair = |(outpoint, coin): (OutPoint, Option<Coin>)| {
-            let why = "its address has it, but the UTXO set does not";
-            Ok((outpoint, coin.ok_or_else(|| Fault::damaged(format!("the coin {outpoint}"), why))?))
-        };
-        outpoints.into_iter().zip(coins).map(pair).collect()
     }
 
     /// The bytes of all files: of the database, the blocks and the undo data.

@@ -4,7 +4,7 @@ use chain::{address::Address, amount::Amount, genesis::Chain, height::Height, le
 
 use super::{Addresses, confirmations, parse_address};
 use crate::{
-    backend::{AddressCoin, Backend, View, ViewError},
+    backend::{AddressBalance as Balance, AddressCoin, Backend, IndexView, View, ViewError},
     error::{RpcError, code},
     types::*,
 };
@@ -38,12 +38,12 @@ pub(super) async fn getaddressutxos<B: Backend>(
     addresses: Addresses,
 ) -> Result<AddressCoins, RpcError> {
     type Listed = (BlockId, bool, Vec<(Address, AddressCoin)>);
-    fn list(view: &dyn View, addresses: &[Address]) -> Result<Listed, ViewError> {
+    fn list(view: &dyn View, index: &dyn IndexView, addresses: &[Address]) -> Result<Listed, ViewError> {
         let mut listed = Vec::new();
         for address in addresses {
             // One more than fits tells whether the list is complete.
             let room = MAX_LISTED_COINS + 1 - listed.len();
-            listed.extend(view.address_coins(address, room)?.into_iter().map(|coin| (*address, coin)));
+            listed.extend(index.address_coins(address, room)?.into_iter().map(|coin| (*address, coin)));
             if listed.len() > MAX_LISTED_COINS {
                 listed.truncate(MAX_LISTED_COINS);
                 return Ok((view.tip().id, false, listed));
@@ -54,7 +54,8 @@ pub(super) async fn getaddressutxos<B: Backend>(
 
     let chain = backend.chain();
     let wanted = parse(chain, &addresses)?;
-    let (tip, complete, listed) = backend.read(move |view| list(view, &wanted)).await??;
+    let (tip, complete, listed) =
+        backend.read_indexed(move |view, index| list(view, index, &wanted)).await??;
     let maturity = chain.params().maturity_blocks;
     let utxos = listed.into_iter().map(|(address, coin)| AddressCoinInfo {
         address: address.encode(&chain.params().prefix),
@@ -70,66 +71,42 @@ pub(super) async fn getaddressutxos<B: Backend>(
     Ok(AddressCoins { height: tip.height, bestblock: tip.hash, complete, utxos: utxos.collect() })
 }
 
-/// The sums of a balance, in pebbles.
-#[derive(Default)]
-struct Sums {
-    confirmed: u64,
-    immature: u64,
-    spending: u64,
-    unconfirmed: u64,
-    spendable: u64,
-}
-
-impl Sums {
-    /// `None` when a sum overflows, which the supply's bound rules out.
-    fn add(&mut self, coin: &AddressCoin, tip: Height, maturity: u32) -> Option<()> {
-        let amount = coin.amount.pebbles();
-        let add = |sum: &mut u64| {
-            *sum = sum.checked_add(amount)?;
-            Some(())
-        };
-        if coin.height.is_none() {
-            return add(&mut self.unconfirmed);
-        }
-        add(&mut self.confirmed)?;
-        if !is_mature(coin, tip, maturity) {
-            add(&mut self.immature)
-        } else if coin.spent_by.is_some() {
-            add(&mut self.spending)
-        } else {
-            add(&mut self.spendable)
-        }
-    }
-}
-
 pub(super) async fn getaddressbalance<B: Backend>(
     backend: &B,
     addresses: Addresses,
 ) -> Result<AddressBalance, RpcError> {
-    fn sum(view: &dyn View, addresses: &[Address], maturity: u32) -> Result<(BlockId, Sums), RpcError> {
-        let tip = view.tip().id;
-        let mut sums = Sums::default();
+    fn overflow() -> RpcError {
+        RpcError::new(code::INTERNAL, "the sum of the coins overflows")
+    }
+    fn sum(
+        view: &dyn View,
+        index: &dyn IndexView,
+        addresses: &[Address],
+    ) -> Result<(BlockId, Balance), RpcError> {
+        let mut sums = Balance::default();
         for address in addresses {
-            for coin in view.address_coins(address, usize::MAX)? {
-                sums.add(&coin, tip.height, maturity)
-                    .ok_or_else(|| RpcError::new(code::INTERNAL, "the sum of the coins overflows"))?;
-            }
+            let found = index.address_balance(address)?;
+            let add = |sum: Amount, amount| sum.checked_add(amount).ok_or_else(overflow);
+            sums = Balance {
+                immature: add(sums.immature, found.immature)?,
+                spending: add(sums.spending, found.spending)?,
+                spendable: add(sums.spendable, found.spendable)?,
+                unconfirmed: add(sums.unconfirmed, found.unconfirmed)?,
+            };
         }
-        Ok((tip, sums))
+        Ok((view.tip().id, sums))
     }
 
     let wanted = parse(backend.chain(), &addresses)?;
-    let maturity = backend.chain().params().maturity_blocks;
-    let (tip, sums) = backend.read(move |view| sum(view, &wanted, maturity)).await??;
-    let coins = |pebbles| Coins(Amount::from_pebbles(pebbles));
+    let (tip, sums) = backend.read_indexed(move |view, index| sum(view, index, &wanted)).await??;
     Ok(AddressBalance {
         height: tip.height,
         bestblock: tip.hash,
-        confirmed: coins(sums.confirmed),
-        immature: coins(sums.immature),
-        spending: coins(sums.spending),
-        unconfirmed: coins(sums.unconfirmed),
-        spendable: coins(sums.spendable),
+        confirmed: Coins(sums.confirmed().ok_or_else(overflow)?),
+        immature: Coins(sums.immature),
+        spending: Coins(sums.spending),
+        unconfirmed: Coins(sums.unconfirmed),
+        spendable: Coins(sums.spendable),
     })
 }
 
@@ -149,10 +126,10 @@ pub(super) async fn getaddresshistory<B: Backend>(
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let (limit, skip) = (size(count), size(skip.unwrap_or(0)));
     let (tip, events) = backend
-        .read(move |view| {
+        .read_indexed(move |view, index| {
             let mut events = Vec::new();
             for address in &wanted {
-                let found = view.address_history(address, skip, limit)?;
+                let found = index.address_history(address, skip, limit)?;
                 events.extend(found.into_iter().map(|event| (*address, event)));
             }
             Ok::<_, ViewError>((view.tip().id, events))

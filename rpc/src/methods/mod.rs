@@ -31,7 +31,7 @@ pub use self::params::{
 };
 pub(crate) use self::table::method_table;
 use crate::{
-    backend::{Backend, CommandError, RejectionKind, Unavailable, ViewError},
+    backend::{Backend, CommandError, IndexError, RejectionKind, Unavailable, ViewError},
     dispatch::Methods,
     error::{RpcError, code},
     message::Params,
@@ -121,6 +121,17 @@ impl From<Unavailable> for RpcError {
 impl From<ViewError> for RpcError {
     fn from(error: ViewError) -> Self {
         Self::new(code::MISC, error.to_string())
+    }
+}
+
+impl From<IndexError> for RpcError {
+    fn from(error: IndexError) -> Self {
+        let code = match &error {
+            IndexError::Unavailable(_) => code::INTERNAL,
+            IndexError::View(_) | IndexError::Off => code::MISC,
+            IndexError::CatchingUp { .. } => code::IN_WARMUP,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

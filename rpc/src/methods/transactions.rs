@@ -16,7 +16,7 @@ use super::{
     parse_hex,
 };
 use crate::{
-    backend::{Backend, BlockStatus, TransactionPlace, View},
+    backend::{Backend, BlockStatus, IndexView, TransactionPlace, View},
     error::{RpcError, code},
     types::*,
 };
@@ -52,23 +52,22 @@ fn missing(missing: &Missing) -> RpcError {
     })
 }
 
-fn find(view: &dyn View, txid: &TxId, blockhash: Option<&BlockHash>) -> Result<Found, RpcError> {
-    if let Some(hash) = blockhash {
-        let context = HeaderInContext::find(view, hash).ok_or_else(block_not_found)?;
-        let block = view.block(hash)?.ok_or_else(body_not_found)?;
-        let position = if block.coinbase.txid() == *txid {
-            Some(0)
-        } else {
-            block
-                .transactions
-                .iter()
-                .position(|transaction| transaction.txid() == *txid)
-                .map(|index| index + 1)
-        };
-        let position = position.ok_or_else(|| missing(&Missing::InThatBlock))?;
-        return Ok(Found { body: Body::InBlock { block, position }, block: Some(context) });
-    }
-    match view.transaction(txid)?.ok_or_else(|| missing(&Missing::Everywhere))? {
+/// Searches one block, on whatever branch.
+fn find_in_block(view: &dyn View, txid: &TxId, hash: &BlockHash) -> Result<Found, RpcError> {
+    let context = HeaderInContext::find(view, hash).ok_or_else(block_not_found)?;
+    let block = view.block(hash)?.ok_or_else(body_not_found)?;
+    let position = if block.coinbase.txid() == *txid {
+        Some(0)
+    } else {
+        block.transactions.iter().position(|transaction| transaction.txid() == *txid).map(|index| index + 1)
+    };
+    let position = position.ok_or_else(|| missing(&Missing::InThatBlock))?;
+    Ok(Found { body: Body::InBlock { block, position }, block: Some(context) })
+}
+
+/// Searches the mempool and the active chain.
+fn find(view: &dyn View, index: &dyn IndexView, txid: &TxId) -> Result<Found, RpcError> {
+    match index.transaction(txid)?.ok_or_else(|| missing(&Missing::Everywhere))? {
         TransactionPlace::Mempool(transaction) => Ok(Found { body: Body::Mempool(transaction), block: None }),
         TransactionPlace::Block { block, id, position } => {
             let context = HeaderInContext::find(view, &id.hash).ok_or_else(block_not_found)?;
@@ -83,7 +82,14 @@ pub(super) async fn getrawtransaction<B: Backend>(
     verbosity: Option<Verbosity>,
     blockhash: Option<BlockHash>,
 ) -> Result<OneOf<String, TransactionInfo>, RpcError> {
-    let found = backend.read(move |view| find(view, &txid, blockhash.as_ref())).await??;
+    // What waits, and what a block is named for, is found without the index.
+    let found = if let Some(hash) = blockhash {
+        backend.read(move |view| find_in_block(view, &txid, &hash)).await??
+    } else if let Some(transaction) = backend.read(move |view| view.mempool_transaction(&txid)).await? {
+        Found { body: Body::Mempool(transaction), block: None }
+    } else {
+        backend.read_indexed(move |view, index| find(view, index, &txid)).await??
+    };
     let chain = backend.chain();
     let mut info = match &found.body {
         Body::Mempool(transaction) => TransactionInfo::new(transaction, chain),

@@ -76,6 +76,10 @@ pub struct State {
     /// Blocks on side branches with their heights.
     pub side: Vec<(Height, Arc<Block>)>,
     pub mempool: Vec<Arc<Transaction>>,
+    /// The maturity of the chain's coinbases, in blocks.
+    pub maturity: u32,
+    /// Why the indexes do not answer.
+    pub index_error: Option<IndexError>,
 }
 
 pub struct Fake {
@@ -107,6 +111,8 @@ impl Fake {
                 active,
                 side: vec![(Height::new(12), Arc::new(side))],
                 mempool: vec![Arc::new(pending)],
+                maturity: Params::dev().maturity_blocks,
+                index_error: None,
             }),
             submitted: Mutex::default(),
             added: Mutex::default(),
@@ -216,6 +222,61 @@ impl View for State {
         let block = self.active.iter().find(|block| block.hash() == *hash);
         Ok(block.map(|block| vec![Amount::from_pebbles(FEE); block.transactions.len()]))
     }
+    fn mempool_transaction(&self, txid: &TxId) -> Option<Arc<Transaction>> {
+        self.mempool.iter().find(|transaction| transaction.txid() == *txid).cloned()
+    }
+    fn coin(&self, outpoint: &OutPoint, include_mempool: bool) -> Result<Option<FoundCoin>, ViewError> {
+        let mut coins = self.coins();
+        if include_mempool {
+            for transaction in &self.mempool {
+                add(&mut coins, transaction.txid(), &transaction.outputs, None, false);
+            }
+            for transaction in &self.mempool {
+                transaction.inputs.iter().for_each(|spent| drop(coins.remove(spent)));
+            }
+        }
+        Ok(coins.remove(outpoint))
+    }
+    fn mempool(&self) -> MempoolState {
+        let bytes: usize = self.mempool.iter().map(|transaction| transaction.to_bytes().len()).sum();
+        MempoolState {
+            count: self.mempool.len() as u64,
+            bytes: bytes as u64,
+            memory_bytes: bytes as u64,
+            max_memory_bytes: 1 << 28,
+            total_fee: Amount::from_pebbles(FEE * self.mempool.len() as u64),
+            min_fee_rate: Amount::from_pebbles(1_000),
+            min_relay_fee_rate: Amount::from_pebbles(1_000),
+        }
+    }
+    fn mempool_ids(&self) -> Vec<TxId> {
+        self.mempool.iter().map(|transaction| transaction.txid()).collect()
+    }
+    fn mempool_entries(&self) -> Vec<MempoolEntry> {
+        let ids = self.mempool_ids();
+        let entry = |transaction: &Arc<Transaction>| MempoolEntry {
+            transaction: Arc::clone(transaction),
+            txid: transaction.txid(),
+            witness_txid: transaction.witness_txid(),
+            fee: Amount::from_pebbles(FEE),
+            size: u32::try_from(transaction.to_bytes().len()).expect("small"),
+            time: Time::from_secs(1_000_000_000),
+            height: self.tip_height(),
+            depends: transaction
+                .inputs
+                .iter()
+                .map(|spent| spent.txid)
+                .filter(|id| ids.contains(id))
+                .collect(),
+        };
+        self.mempool.iter().map(entry).collect()
+    }
+    fn sync(&self) -> SyncState {
+        SyncState { initial_download: false, progress: 1.0, disk_bytes: 4_096 }
+    }
+}
+
+impl IndexView for State {
     fn transaction(&self, txid: &TxId) -> Result<Option<TransactionPlace>, ViewError> {
         if let Some(found) = self.mempool.iter().find(|transaction| transaction.txid() == *txid) {
             return Ok(Some(TransactionPlace::Mempool(Arc::clone(found))));
@@ -230,18 +291,6 @@ impl View for State {
             }
         }
         Ok(None)
-    }
-    fn coin(&self, outpoint: &OutPoint, include_mempool: bool) -> Result<Option<FoundCoin>, ViewError> {
-        let mut coins = self.coins();
-        if include_mempool {
-            for transaction in &self.mempool {
-                add(&mut coins, transaction.txid(), &transaction.outputs, None, false);
-            }
-            for transaction in &self.mempool {
-                transaction.inputs.iter().for_each(|spent| drop(coins.remove(spent)));
-            }
-        }
-        Ok(coins.remove(outpoint))
     }
     fn address_coins(&self, address: &Address, limit: usize) -> Result<Vec<AddressCoin>, ViewError> {
         let mut coins = self.coins();
@@ -295,41 +344,18 @@ impl View for State {
         events.reverse();
         Ok(events.into_iter().skip(skip).take(limit).collect())
     }
-    fn mempool(&self) -> MempoolState {
-        let bytes: usize = self.mempool.iter().map(|transaction| transaction.to_bytes().len()).sum();
-        MempoolState {
-            count: self.mempool.len() as u64,
-            bytes: bytes as u64,
-            memory_bytes: bytes as u64,
-            max_memory_bytes: 1 << 28,
-            total_fee: Amount::from_pebbles(FEE * self.mempool.len() as u64),
-            min_fee_rate: Amount::from_pebbles(1_000),
-            min_relay_fee_rate: Amount::from_pebbles(1_000),
+    fn address_balance(&self, address: &Address) -> Result<AddressBalance, ViewError> {
+        let mut sums = AddressBalance::default();
+        for coin in self.address_coins(address, usize::MAX)? {
+            let age = coin.height.map(|height| self.tip_height().get() - height.get() + 1);
+            let sum = match (age, coin.spent_by) {
+                (None, _) => &mut sums.unconfirmed,
+                (Some(age), _) if coin.coinbase && age < self.maturity => &mut sums.immature,
+                (Some(_), Some(_)) => &mut sums.spending,
+                (Some(_), None) => &mut sums.spendable,
+            };
+            *sum = sum.checked_add(coin.amount).expect("a bounded supply");
         }
-    }
-    fn mempool_ids(&self) -> Vec<TxId> {
-        self.mempool.iter().map(|transaction| transaction.txid()).collect()
-    }
-    fn mempool_entries(&self) -> Vec<MempoolEntry> {
-        let ids = self.mempool_ids();
-        let entry = |transaction: &Arc<Transaction>| MempoolEntry {
-            transaction: Arc::clone(transaction),
-            txid: transaction.txid(),
-            witness_txid: transaction.witness_txid(),
-            fee: Amount::from_pebbles(FEE),
-            size: u32::try_from(transaction.to_bytes().len()).expect("small"),
-            time: Time::from_secs(1_000_000_000),
-            height: self.tip_height(),
-            depends: transaction
-                .inputs
-                .iter()
-                .map(|spent| spent.txid)
-                .filter(|id| ids.contains(id))
-                .collect(),
-        };
-        self.mempool.iter().map(entry).collect()
-    }
-    fn sync(&self) -> SyncState {
-        SyncState { initial_download: false, progress: 1.0, disk_bytes: 4_096 }
+        Ok(sums)
     }
 }

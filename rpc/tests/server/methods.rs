@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use chain::hash::BlockHash;
+use chain::{hash::BlockHash, height::Height};
 use rpc::{
-    backend::{BlockSubmission, View},
+    backend::{BlockSubmission, IndexError, View},
     dispatch::{Methods, answer},
     error::{RpcError, code},
     message::Params,
@@ -228,6 +228,26 @@ async fn coins_and_addresses() {
         }
         let many = json!([vec![fake.text(1); 1_001]]);
         assert_eq!(refused(&fake, method, many).await, code::INVALID_PARAMETER);
+    }
+}
+
+#[tokio::test]
+async fn what_needs_the_index_says_so() {
+    let fake = Fake::new();
+    let mined = fake.state().active[12].transactions[0].txid();
+    let waiting = fake.state().mempool[0].txid();
+    let block = fake.state().active[12].hash();
+    let catching_up = IndexError::CatchingUp { height: Height::new(7), of: Height::new(12) };
+    for (error, code) in [(catching_up, code::IN_WARMUP), (IndexError::Off, code::MISC)] {
+        fake.state().index_error = Some(error.clone());
+        for method in ["getaddressutxos", "getaddressbalance", "getaddresshistory"] {
+            assert_eq!(refused(&fake, method, json!([fake.text(1)])).await, code);
+        }
+        let refusal = call(&fake, "getrawtransaction", json!([mined])).await.expect_err("no index");
+        assert_eq!((refusal.code, refusal.message), (code, error.to_string()));
+        // What waits, and what a block is named for, is found without.
+        ok(&fake, "getrawtransaction", json!([waiting])).await;
+        ok(&fake, "getrawtransaction", json!([mined, 1, block])).await;
     }
 }
 

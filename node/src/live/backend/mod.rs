@@ -1,5 +1,6 @@
 //! The node as its RPC sees it: [`rpc::backend::Backend`] over the engine, the network and the miner.
 
+mod indexed;
 mod reasons;
 mod transactions;
 mod view;
@@ -20,12 +21,14 @@ use chain::{
 use miner::{Miner, Template, TemplateError};
 use parking_lot::Mutex;
 use rpc::backend::{
-    AddPeer, Backend, BlockSubmission, BlockVerdict, CoinSet, CommandError, MempoolVerdict, MiningState,
-    NetworkState, Peer, Rejection, RejectionKind, TemplateData, TemplateTransaction, Unavailable, View,
+    AddPeer, Backend, BlockSubmission, BlockVerdict, CoinSet, CommandError, IndexError, IndexView,
+    MempoolVerdict, MiningState, NetworkState, Peer, Rejection, RejectionKind, TemplateData,
+    TemplateTransaction, Unavailable, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
+    indexed::read_indexed,
     reasons::{not_taken, refused},
     transactions::{check, height_of, judge, store_failed, submit_transaction},
     view::EngineView,
@@ -38,7 +41,7 @@ use super::{
 use crate::{
     engine::Now,
     p2p::{DialRefusal, NetView, ToNet},
-    store::DataDirLock,
+    store::{DataDirLock, index::IndexHandle},
 };
 
 /// Templates that are remembered for submissions without transactions.
@@ -64,6 +67,8 @@ pub struct Connections {
     pub miner: Option<(MiningConfig, Arc<Miner>)>,
     /// Ends the node when it turns true.
     pub shutdown: Arc<watch::Sender<bool>>,
+    /// The indexes, where the node keeps them.
+    pub index: Option<IndexHandle>,
     /// Held by whoever still reads from the store.
     pub lock: Arc<DataDirLock>,
 }
@@ -103,6 +108,11 @@ impl NodeBackend {
         templates.kept.push_back(template);
     }
 
+    /// Waits until the index is at the tip; false where it will not be soon. Who spent a coin is then known.
+    async fn wait_for_index(&self) -> bool {
+        self.read_indexed(|_, _| ()).await.is_ok()
+    }
+
     /// The whole block of a submission.
     fn complete(&self, submission: BlockSubmission) -> Option<Block> {
         let (header, coinbase, count) = match submission {
@@ -122,6 +132,11 @@ impl NodeBackend {
             template.transactions.iter().map(|checked| Arc::clone(checked.transaction())).collect();
         Some(Block { header, coinbase, transactions })
     }
+}
+
+/// Whether a refusal may be put better by an index that is at the tip.
+fn lacks_inputs(rejection: &Rejection) -> bool {
+    rejection.kind == RejectionKind::MissingInputs
 }
 
 fn submit_block(engine: &mut LiveEngine, block: Block, now: Now) -> Result<BlockVerdict, CommandError> {
@@ -204,15 +219,32 @@ impl Backend for NodeBackend {
         self.parts.engine.call(move |engine, _| read(&EngineView(engine))).await.map_err(|_| Unavailable)
     }
 
+    async fn read_indexed<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn View, &dyn IndexView) -> R + Send + 'static,
+    ) -> Result<R, IndexError> {
+        read_indexed(&self.parts.engine, self.parts.index.as_ref(), read).await
+    }
+
     async fn submit_transaction(
         &self,
         transaction: Transaction,
         max_fee_rate: Option<Amount>,
     ) -> Result<TxId, CommandError> {
-        self.parts
-            .engine
-            .call(move |engine, now| submit_transaction(engine, transaction, max_fee_rate, now))
-            .await?
+        let transaction = Arc::new(transaction);
+        let submit = || {
+            let (index, transaction) = (self.parts.index.clone(), Arc::clone(&transaction));
+            self.parts.engine.call(move |engine, now| {
+                submit_transaction(engine, index.as_ref(), transaction, max_fee_rate, now)
+            })
+        };
+        let outcome = submit().await?;
+        if matches!(&outcome, Err(CommandError::Rejected(rejection)) if lacks_inputs(rejection))
+            && self.wait_for_index().await
+        {
+            return submit().await?;
+        }
+        outcome
     }
 
     async fn test_transactions(
@@ -220,13 +252,14 @@ impl Backend for NodeBackend {
         transactions: Vec<Transaction>,
         max_fee_rate: Option<Amount>,
     ) -> Result<Vec<MempoolVerdict>, CommandError> {
-        self.parts
-            .engine
-            .call(move |engine, _| {
+        let transactions: Vec<Arc<Transaction>> = transactions.into_iter().map(Arc::new).collect();
+        let test = || {
+            let (index, transactions) = (self.parts.index.clone(), transactions.clone());
+            self.parts.engine.call(move |engine, _| {
                 let mut verdicts = Vec::with_capacity(transactions.len());
                 for transaction in transactions {
                     let verdict = check(transaction, engine.ledger().chain())
-                        .and_then(|checked| judge(engine, &checked, max_fee_rate));
+                        .and_then(|checked| judge(engine, index.as_ref(), &checked, max_fee_rate));
                     verdicts.push(match verdict {
                         Ok(accepted) => Ok(accepted),
                         Err(CommandError::Rejected(rejection)) => Err(rejection),
@@ -235,7 +268,14 @@ impl Backend for NodeBackend {
                 }
                 Ok(verdicts)
             })
-            .await?
+        };
+        let verdicts = test().await??;
+        if verdicts.iter().any(|verdict| verdict.as_ref().is_err_and(lacks_inputs))
+            && self.wait_for_index().await
+        {
+            return test().await?;
+        }
+        Ok(verdicts)
     }
 
     async fn submit_block(&self, submission: BlockSubmission) -> Result<BlockVerdict, CommandError> {

@@ -4,19 +4,17 @@
 use std::sync::Arc;
 
 use chain::{
-    address::Address,
     amount::Amount,
     block::Block,
     hash::{BlockHash, TxId},
     height::Height,
     ledger::BlockId,
     store::StoreError,
-    transaction::{OutPoint, Output},
+    transaction::{OutPoint, Output, Transaction},
     tree::{Node, NodeId},
 };
 use rpc::backend::{
-    AddressCoin, AddressEvent, BlockStatus, BranchTip, FoundCoin, HeaderEntry, MempoolEntry, MempoolState,
-    SyncState, TransactionPlace, View, ViewError,
+    BlockStatus, BranchTip, FoundCoin, HeaderEntry, MempoolEntry, MempoolState, SyncState, View, ViewError,
 };
 
 use super::super::thread::LiveEngine;
@@ -25,7 +23,7 @@ use crate::engine::mempool::{Entry, MIN_RELAY_FEE_RATE};
 /// The engine, read.
 pub(super) struct EngineView<'a>(pub(super) &'a LiveEngine);
 
-fn failed(error: StoreError) -> ViewError {
+pub(super) fn failed(error: StoreError) -> ViewError {
     ViewError(error.to_string())
 }
 
@@ -76,47 +74,9 @@ impl EngineView<'_> {
             depends: entry.parents().iter().copied().collect(),
         }
     }
-
-    /// What waits, the oldest first.
-    fn waiting(&self) -> Vec<&Entry> {
-        let mut entries: Vec<&Entry> = self.0.mempool().entries().collect();
-        entries.sort_unstable_by_key(|entry| entry.sequence());
-        entries
-    }
-
-    /// What a waiting transaction does to an address.
-    fn mempool_event(&self, entry: &Entry, address: &Address) -> Result<Option<AddressEvent>, ViewError> {
-        let checked = entry.transaction();
-        let to_address = |output: &Output| output.address() == Some(address);
-        let received = sum(checked.transaction().outputs.iter().filter(|output| to_address(output)));
-        let mut sent = Amount::ZERO;
-        let transaction = checked.transaction();
-        for (input, witness) in transaction.inputs.iter().zip(&transaction.witnesses) {
-            // What is spent was paid to the policy that is revealed: only then is a coin worth a look-up.
-            if Address::of_policy(&witness.policy) != *address {
-                continue;
-            }
-            let spent = self.any_output(input)?;
-            if let Some(output) = spent.filter(to_address) {
-                sent = sent.checked_add(output.amount).unwrap_or(sent);
-            }
-        }
-        if received == Amount::ZERO && sent == Amount::ZERO {
-            return Ok(None);
-        }
-        let (txid, time) = (checked.txid(), entry.time());
-        Ok(Some(AddressEvent { txid, block: None, time, coinbase: false, received, sent }))
-    }
-
-    /// The output at an outpoint, of a confirmed coin or of a waiting transaction.
-    fn any_output(&self, outpoint: &OutPoint) -> Result<Option<Output>, ViewError> {
-        let coin = self.0.ledger().store().snapshot().coin(outpoint).map_err(failed)?;
-        let waiting = || self.0.mempool().output(outpoint, Height::ZERO);
-        Ok(coin.or_else(waiting).map(|coin| coin.output))
-    }
 }
 
-fn sum<'a>(outputs: impl Iterator<Item = &'a Output>) -> Amount {
+pub(super) fn sum<'a>(outputs: impl Iterator<Item = &'a Output>) -> Amount {
     let add = |sum: Amount, output: &Output| sum.checked_add(output.amount).unwrap_or(sum);
     // The supply bounds what one transaction can pay.
     outputs.fold(Amount::ZERO, add)
@@ -188,20 +148,8 @@ impl View for EngineView<'_> {
         Ok(Some(fees))
     }
 
-    fn transaction(&self, txid: &TxId) -> Result<Option<TransactionPlace>, ViewError> {
-        if let Some(entry) = self.0.mempool().get(txid) {
-            let transaction = Arc::clone(entry.transaction().transaction());
-            return Ok(Some(TransactionPlace::Mempool(transaction)));
-        }
-        let found = self.0.ledger().store().snapshot().transaction_location(txid).map_err(failed)?;
-        let Some(location) = found else { return Ok(None) };
-        let ledger = self.0.ledger();
-        let lost = || ViewError(format!("the index names {}, which is not here", location.block));
-        let node = ledger.tree().find(&location.block).ok_or_else(lost)?;
-        let block = ledger.block(&location.block).map_err(failed)?.ok_or_else(lost)?;
-        let id = BlockId { height: ledger.tree().node(node).height(), hash: location.block };
-        let position = usize::try_from(location.position).map_err(|_| lost())?;
-        Ok(Some(TransactionPlace::Block { block: Arc::new(block), id, position }))
+    fn mempool_transaction(&self, txid: &TxId) -> Option<Arc<Transaction>> {
+        self.0.mempool().get(txid).map(|entry| Arc::clone(entry.transaction().transaction()))
     }
 
     fn coin(&self, outpoint: &OutPoint, include_mempool: bool) -> Result<Option<FoundCoin>, ViewError> {
@@ -216,63 +164,6 @@ impl View for EngineView<'_> {
         }
         let waiting = mempool.output(outpoint, Height::ZERO).filter(|_| include_mempool);
         Ok(waiting.map(|coin| FoundCoin { output: coin.output, height: None, coinbase: false }))
-    }
-
-    fn address_coins(&self, address: &Address, limit: usize) -> Result<Vec<AddressCoin>, ViewError> {
-        let mempool = self.0.mempool();
-        let stored = self.0.ledger().store().snapshot().address_coins(address, limit).map_err(failed)?;
-        let mut coins: Vec<AddressCoin> = stored
-            .into_iter()
-            .map(|(outpoint, coin)| AddressCoin {
-                outpoint,
-                amount: coin.output.amount,
-                height: Some(coin.height),
-                coinbase: coin.coinbase,
-                spent_by: mempool.spender(&outpoint),
-            })
-            .collect();
-        for entry in self.waiting() {
-            let txid = entry.transaction().txid();
-            for (index, output) in (0..).zip(&entry.transaction().transaction().outputs) {
-                let outpoint = OutPoint { txid, index };
-                if output.address() == Some(address) && mempool.spender(&outpoint).is_none() {
-                    let (amount, height) = (output.amount, None);
-                    coins.push(AddressCoin { outpoint, amount, height, coinbase: false, spent_by: None });
-                }
-            }
-        }
-        coins.truncate(limit);
-        Ok(coins)
-    }
-
-    fn address_history(
-        &self,
-        address: &Address,
-        skip: usize,
-        limit: usize,
-    ) -> Result<Vec<AddressEvent>, ViewError> {
-        let mut events = Vec::new();
-        for entry in self.waiting().into_iter().rev() {
-            events.extend(self.mempool_event(entry, address)?);
-        }
-        let waiting = events.len();
-        let mut events: Vec<AddressEvent> = events.into_iter().skip(skip).take(limit).collect();
-        let (skip, limit) = (skip.saturating_sub(waiting), limit.saturating_sub(events.len()));
-        let ledger = self.0.ledger();
-        let confirmed = ledger.store().snapshot().address_history(address, skip, limit).map_err(failed)?;
-        for event in confirmed {
-            let Some(id) = ledger.active(event.height) else { continue };
-            let node = ledger.tree().node(id);
-            events.push(AddressEvent {
-                txid: event.txid,
-                block: Some(BlockId { height: event.height, hash: node.hash() }),
-                time: node.header().time,
-                coinbase: event.position == 0,
-                received: event.received,
-                sent: event.sent,
-            });
-        }
-        Ok(events)
     }
 
     fn mempool(&self) -> MempoolState {

@@ -20,16 +20,16 @@ use chain::{
 };
 
 /// How many people there are.
-pub(super) const OWNERS: u8 = 4;
+pub(in crate::store) const OWNERS: u8 = 4;
 
 /// A chain on which a block costs two hashes and its coinbase can be spent in the next block.
-pub(super) fn easy_chain(name: &str) -> Chain {
+pub(in crate::store) fn easy_chain(name: &str) -> Chain {
     let params = Params { name: name.into(), half_life_secs: 0, maturity_blocks: 1, ..Params::dev() };
     Chain::mine(params).expect("the easiest target")
 }
 
 /// The address of a person.
-pub(super) fn address(owner: u8) -> Address {
+pub(in crate::store) fn address(owner: u8) -> Address {
     Address::of_policy(&policy(owner))
 }
 
@@ -43,50 +43,50 @@ fn witness(owner: u8) -> Witness {
 
 /// A transaction to be made. Choices are numbers that are reduced to what there is.
 #[derive(Clone, Debug)]
-pub(super) struct Spend {
+pub(in crate::store) struct Spend {
     /// Which coins are spent.
-    pub(super) coins: Vec<usize>,
+    pub(in crate::store) coins: Vec<usize>,
     /// Who is paid.
-    pub(super) to: u8,
+    pub(in crate::store) to: u8,
     /// Whether there is a data output too.
-    pub(super) data: bool,
+    pub(in crate::store) data: bool,
     /// Whether coins are chosen among all that ever were, so that the block is probably invalid.
-    pub(super) careless: bool,
+    pub(in crate::store) careless: bool,
 }
 
 /// A block that was made, and the coins after it.
 #[derive(Clone, Debug)]
-pub(super) struct Made {
+pub(in crate::store) struct Made {
     /// The block.
-    pub(super) block: Block,
+    pub(in crate::store) block: Block,
     /// Its height.
-    pub(super) height: Height,
+    pub(in crate::store) height: Height,
     /// All coins after it, as far as it is valid.
-    pub(super) coins: BTreeMap<OutPoint, Coin>,
+    pub(in crate::store) coins: BTreeMap<OutPoint, Coin>,
 }
 
 /// All blocks that were made; the first is the genesis block.
-pub(super) struct Builder {
+pub(in crate::store) struct Builder {
     /// The chain.
-    pub(super) chain: Chain,
+    pub(in crate::store) chain: Chain,
     /// The blocks.
-    pub(super) made: Vec<Made>,
+    pub(in crate::store) made: Vec<Made>,
 }
 
 impl Builder {
-    pub(super) fn new(chain: &Chain) -> Self {
+    pub(in crate::store) fn new(chain: &Chain) -> Self {
         let genesis = Made { block: chain.genesis().clone(), height: Height::ZERO, coins: BTreeMap::new() };
         Self { chain: chain.clone(), made: vec![genesis] }
     }
 
     /// A clock that finds no block too early.
-    pub(super) fn now(&self) -> Time {
+    pub(in crate::store) fn now(&self) -> Time {
         self.chain.params().genesis_time.saturating_add_secs(1_000)
     }
 
     /// Makes a block on `made[parent]` and returns its index. Each has another coinbase, so that no two are
     /// equal.
-    pub(super) fn make(&mut self, parent: usize, miner: u8, spends: &[Spend]) -> usize {
+    pub(in crate::store) fn make(&mut self, parent: usize, miner: u8, spends: &[Spend]) -> usize {
         let below = self.made[parent].clone();
         let height = below.height.next().expect("a low height");
         let mut coins = below.coins;
@@ -139,7 +139,7 @@ impl Builder {
     }
 
     /// Holds a block against all rules, given that the chain below it is valid.
-    pub(super) fn connect(&self, index: usize) -> (std::sync::Arc<CheckedBlock>, ConnectedBlock) {
+    pub(in crate::store) fn connect(&self, index: usize) -> (std::sync::Arc<CheckedBlock>, ConnectedBlock) {
         let made = &self.made[index];
         let below = self.made.iter().find(|other| other.block.hash() == made.block.header.previous);
         let coins = &below.expect("the block below was made").coins;

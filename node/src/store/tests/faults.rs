@@ -15,7 +15,7 @@ use super::{
         schema::{Family, TIP_KEY, coin_key},
     },
     Dump,
-    builder::{Builder, Spend, address, easy_chain},
+    builder::{Builder, Spend, easy_chain},
     dump, folder, open, open_ledger,
 };
 
@@ -147,13 +147,6 @@ fn read_all(store: &RocksStore, builder: &Builder) -> Result<(), StoreError> {
         let lacks = |what: &str| StoreError::new(format!("no {what}"));
         snapshot.block(&hash)?.ok_or_else(|| lacks("block"))?;
         snapshot.undo(&hash)?.ok_or_else(|| lacks("undo data"))?;
-        let location = snapshot.transaction_location(&made.block.coinbase.txid())?;
-        if location.is_none_or(|location| location.block != hash) {
-            return Err(lacks("coinbase"));
-        }
-        for transaction in &made.block.transactions {
-            snapshot.transaction_location(&transaction.txid())?.ok_or_else(|| lacks("transaction"))?;
-        }
     }
     let last = builder.made.last().expect("the genesis block at least");
     let outpoints: Vec<_> = last.coins.keys().copied().collect();
@@ -162,10 +155,6 @@ fn read_all(store: &RocksStore, builder: &Builder) -> Result<(), StoreError> {
     }
     snapshot.coins(&outpoints)?;
     snapshot.utxo_stats()?;
-    for owner in 0..2 {
-        snapshot.address_history(&address(owner), 0, usize::MAX)?;
-        snapshot.address_coins(&address(owner), usize::MAX)?;
-    }
     Ok(())
 }
 

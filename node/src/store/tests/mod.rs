@@ -1,6 +1,6 @@
 //! The store held against the reference store, against faults, and against its own promises.
 
-mod builder;
+pub(super) mod builder;
 mod faults;
 mod opening;
 mod random;

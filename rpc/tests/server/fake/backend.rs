@@ -60,6 +60,19 @@ impl Backend for Fake {
         }
         Ok(read(&*self.state()))
     }
+    async fn read_indexed<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn View, &dyn IndexView) -> R + Send + 'static,
+    ) -> Result<R, IndexError> {
+        if *self.stopped.borrow() {
+            return Err(Unavailable.into());
+        }
+        let state = self.state();
+        if let Some(error) = state.index_error.clone() {
+            return Err(error);
+        }
+        Ok(read(&*state, &*state))
+    }
     async fn submit_transaction(
         &self,
         transaction: Transaction,

@@ -1,0 +1,115 @@
+//! How the index's RocksDB is set up, each choice with its reason. The figures are in [`super`].
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, DBRecoveryMode, LogLevel, Options,
+    ReadOptions, WriteOptions,
+};
+
+use super::schema::Family;
+
+/// Bits of filter a key: about one look-up in a hundred for a transaction that is not there reads a block in
+/// vain.
+const FILTER_BITS_PER_KEY: f64 = 10.0;
+/// RocksDB's own log file is cut at this size, in bytes.
+const MAX_LOG_FILE_BYTES: usize = 1 << 20;
+/// How many of RocksDB's own log files are kept.
+const KEPT_LOG_FILES: usize = 2;
+/// Threads for flushes and compactions.
+const BACKGROUND_JOBS: i32 = 2;
+/// From how many files of overlapping keys on they are merged: what an address's rows are gathered from.
+const MAX_SORTED_RUNS: i32 = 8;
+/// How far a scan reads ahead, in bytes.
+const SCAN_READAHEAD_BYTES: usize = 256 << 10;
+
+/// What an operator may choose. The defaults suit four nodes on one laptop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexOptions {
+    /// Memory for blocks, indexes and filters of the database's files, in bytes.
+    pub block_cache_bytes: usize,
+    /// Memory for what was written and is not yet in files, in bytes.
+    pub write_buffer_bytes: usize,
+    /// Memory for the rows of blocks that are written together while the index catches up, in bytes.
+    pub batch_bytes: usize,
+    /// The most files that the database holds open (threat S06).
+    pub max_open_files: u16,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 16 << 20,
+            write_buffer_bytes: 64 << 20,
+            batch_bytes: 8 << 20,
+            max_open_files: 32,
+        }
+    }
+}
+
+/// Options of the database as a whole.
+pub(super) fn database_options(options: &IndexOptions) -> Options {
+    let mut database = Options::default();
+    database.create_if_missing(true);
+    // Checksums are verified wherever bytes come from the disk, and a fault stops all writing (threat S04).
+    database.set_paranoid_checks(true);
+    // After a power loss the log may end in a torn record: the index is then at an earlier tip, whole.
+    database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    database.set_max_total_wal_size(2 * options.write_buffer_bytes as u64);
+    database.set_db_write_buffer_size(options.write_buffer_bytes);
+    database.set_max_background_jobs(BACKGROUND_JOBS);
+    database.set_max_open_files(i32::from(options.max_open_files));
+    database.set_max_file_opening_threads(1);
+    // One thread writes: without the care for several, sorted rows go in next to one another for less.
+    database.set_allow_concurrent_memtable_write(false);
+    // An idle node sleeps: no statistics on a timer.
+    database.set_stats_dump_period_sec(0);
+    database.set_stats_persist_period_sec(0);
+    database.set_log_level(LogLevel::Warn);
+    database.set_max_log_file_size(MAX_LOG_FILE_BYTES);
+    database.set_keep_log_file_num(KEPT_LOG_FILES);
+    database
+}
+
+/// The cache that all families share.
+pub(super) fn block_cache(options: &IndexOptions) -> Cache {
+    Cache::new_lru_cache(options.block_cache_bytes)
+}
+
+/// Options of one column family; `None` is RocksDB's own default family, which stays empty.
+pub(super) fn family_options(family: Option<Family>, options: &IndexOptions, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    // Indexes and filters live in the cache too, so that the cache's size bounds all memory for reading.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Whoever asks for a transaction may ask in vain; addresses are asked for by range, where a filter of whole
+    // keys is of no use.
+    if family == Some(Family::Transactions) {
+        table.set_bloom_filter(FILTER_BITS_PER_KEY, false);
+    }
+    let mut column = Options::default();
+    column.set_block_based_table_factory(&table);
+    // Hashes do not compress, and they are nearly all that is stored.
+    column.set_compression_type(DBCompressionType::None);
+    column.set_write_buffer_size(options.write_buffer_bytes / 2);
+    // Files of scattered keys overlap, and levels would be rewritten with every few of them: universal compaction
+    // merges files of like size, and few of them only.
+    column.set_compaction_style(DBCompactionStyle::Universal);
+    column.set_level_zero_file_num_compaction_trigger(MAX_SORTED_RUNS);
+    column
+}
+
+/// How every batch is written: with the write-ahead log, so that the death of the process loses nothing, and
+/// without waiting for the disk, since what a power loss takes is made again from the blocks.
+pub(super) fn write_options() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(false);
+    options.set_sync(false);
+    options
+}
+
+/// How many rows of an address are read.
+pub(super) fn scan_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_readahead_size(SCAN_READAHEAD_BYTES);
+    options
+}
