@@ -20,8 +20,19 @@ use std::{
 
 use ::rpc::{client::ClientError, error::RpcError};
 use anyhow::Context;
+use clap::Parser;
 
-use crate::cli::Command;
+use crate::{
+    cli::{Cli, Command},
+    shutdown,
+};
+
+/// The whole program: does what the command line asks, and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    shutdown::abort_on_panic();
+    exit_code(run(Cli::parse().command))
+}
 
 /// Does what was asked.
 ///

@@ -22,6 +22,8 @@ use super::{
 
 /// The most coins that are looked up at once, so that a large question costs no more memory than this many.
 const COINS_PER_LOOKUP: usize = 1_024;
+/// The most bytes of coins that may be in the log alone after an orderly end: read again in some milliseconds.
+const MAX_UNFILED_BYTES: u64 = 2 << 20;
 /// The file by which RocksDB knows its folders.
 pub(super) const CURRENT_FILE: &str = "CURRENT";
 
@@ -166,6 +168,12 @@ impl Database {
         let what = "the write-ahead log";
         failpoint::hit("database.sync.before").map_err(|source| Fault::write(what, source))?;
         self.db.flush_wal(true).map_err(|source| Fault::write(what, source))?;
+        // What is only in the log would be read again at the next start, which should be quick.
+        let coins = self.family(Family::Coins)?;
+        let unfiled = self.db.property_int_value_cf(coins, properties::CUR_SIZE_ALL_MEM_TABLES);
+        if unfiled.ok().flatten().is_some_and(|bytes| bytes > MAX_UNFILED_BYTES) {
+            self.db.flush_cf(coins).map_err(|source| Fault::write("the coins", source))?;
+        }
         Ok(failpoint::hit("database.sync.after").map_err(|source| Fault::write(what, source))?)
     }
 

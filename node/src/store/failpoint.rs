@@ -2,10 +2,9 @@
 //!
 //! Only the feature `failpoints` and this crate's own tests compile them; else [`hit`] is an empty inlined
 //! function. The binary `cairn-failpoints` is the program with the feature. The environment variable
-//! [`VARIABLE`] arms one point: `name:count` or `name:count:action`, where `count` says at which visit (from
-//! 1) it acts, and the action is `kill` (SIGKILL to this very process, as `kill -9` and the kernel out of
-//! memory do it) or `enospc` (an error, as a full disk gives it). Tests in this crate arm a point for their
-//! own thread.
+//! `CAIRN_FAILPOINT` arms one point: `name:count` or `name:count:action`. The count says at which visit it acts,
+//! from 1 on. The action is `kill` (SIGKILL to this very process, as `kill -9` does it, and the kernel when memory
+//! runs out) or `enospc` (an error, as a full disk gives it). Tests in this crate arm a point for their own thread.
 //!
 //! It never does anything unless it is armed, and a name or form that it does not know is an error at the
 //! first write rather than a test that tests nothing.

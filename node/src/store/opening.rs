@@ -57,9 +57,11 @@ impl RocksStore {
     pub fn open(datadir: &Path, chain: &Chain, options: &StoreOptions) -> Result<Self, OpenStoreError> {
         let path = datadir.join(STORE_FOLDER);
         let folder = datadir.join(BLOCKS_FOLDER);
-        let database = Database::open(&path, chain, options)?;
         let blocks = FlatFiles::new(&folder, Kind::Blocks, chain.id(), MAX_FILE_BYTES)?;
         let undo = FlatFiles::new(&folder, Kind::Undo, chain.id(), MAX_FILE_BYTES)?;
+        // Before a database is made beside the files of another chain.
+        blocks.verify()?;
+        let database = Database::open(&path, chain, options)?;
         let shared =
             Shared { database, blocks, undo, recent: RecentBlocks::default(), flushes: Flushes::default() };
         let storage = |source| OpenStoreError::Storage { path: path.clone(), source };

@@ -1,4 +1,27 @@
 //! How RocksDB is set up, each choice with its reason.
+//!
+//! The choices for the coins are measured: microseconds of CPU time of the process, flushes and compactions
+//! included, a payment that reads one coin that is in none of our caches (the kernel has the file), deletes
+//! it and makes two, over 1,000,000 coins of 36 + 39 bytes; 200,000 payments in sorted batches of 57,000. One
+//! machine with two cores that had other work to do: differences below a tenth mean nothing.
+//!
+//! | setting | reading | writing | background | bytes a coin |
+//! | --- | --- | --- | --- | --- |
+//! | RocksDB's defaults, bloom filter of 10 bits, 16 MiB buffers | 4.9 | 2.8 | 4.8 | 73.6 |
+//! | no filter | +3 | | | -1.2 |
+//! | no filter in the last level (where nearly all coins are found) | 4.2 | 2.4 | 3.6 | 72.4 |
+//! | and data blocks of 2 KiB | 4.3 | 2.2 | 3.7 | 73.1 |
+//! | data blocks of 1 KiB | +3 | | +1.5 | +1.7 |
+//! | hash index in the data blocks | +1 | | | +1.4 |
+//! | restarts every 8 keys | 3.9 | 2.1 | 3.2 | 73.5 |
+//! | hints for sorted inserts | 3.7 | 2.2 | 2.9 | 72.4 |
+//! | universal compaction | 3.8 | 2.2 | 3.4 | 72.4 to 108 |
+//! | hints, 32 MiB buffers, compaction at 4 files | 3.6 | 2.0 | 2.9 | 74.9 |
+//! | **hints, 32 MiB buffers, compaction at 8 files** | 3.4 | 2.0 | 0.7 | 92 until compacted |
+//! | and HyperClockCache | 3.1 | 1.9 | 0.7 | |
+//! | and hybrid ribbon filter | 3.8 | 2.4 | 0.8 | |
+//! | the chosen without compression, over 4,000,000 coins | 6.9 | 1.9 | 0.6 | 77.3 |
+//! | the chosen: LZ4 in the last level, over 4,000,000 coins | 7.4 | 2.0 | 0.7 | 70.1 |
 
 use rocksdb::{
     BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, ReadOptions, WriteOptions,
@@ -8,9 +31,14 @@ use super::schema::Family;
 
 /// Bits of filter a key: about one look-up in a hundred for a key that is not there reads a block in vain.
 const FILTER_BITS_PER_KEY: f64 = 10.0;
-/// The write-ahead log is cut at this size, in bytes: what is read again after a crash, in well under a
-/// second.
-const MAX_WAL_BYTES: u64 = 32 << 20;
+/// The write-ahead log is cut at this size, in bytes: what is read again after a crash, in about a second. An
+/// orderly end leaves next to nothing in it.
+const MAX_WAL_BYTES: u64 = 96 << 20;
+/// How many flushed files of a family are merged into the levels at once: more means that each coin is merged
+/// less often, and that a look-up asks more filters.
+const FILES_A_COMPACTION: i32 = 8;
+/// What an entry of the cache is expected to take, in bytes: RocksDB's data blocks.
+const CACHE_ENTRY_BYTES: usize = 4 << 10;
 /// RocksDB's own log file is cut at this size, in bytes.
 const MAX_LOG_FILE_BYTES: usize = 1 << 20;
 /// How many of RocksDB's own log files are kept.
@@ -40,8 +68,8 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             db_cache_bytes: 64 << 20,
-            block_cache_bytes: 64 << 20,
-            write_buffer_bytes: 32 << 20,
+            block_cache_bytes: 32 << 20,
+            write_buffer_bytes: 64 << 20,
             max_open_files: 64,
         }
     }
@@ -75,7 +103,7 @@ pub(super) fn database_options(options: &StoreOptions) -> Options {
 
 /// The cache that all families share.
 pub(super) fn block_cache(options: &StoreOptions) -> Cache {
-    Cache::new_lru_cache(options.block_cache_bytes)
+    Cache::new_hyper_clock_cache(options.block_cache_bytes, CACHE_ENTRY_BYTES)
 }
 
 /// Options of one column family; `None` is RocksDB's own default family, which stays empty.
@@ -92,8 +120,16 @@ pub(super) fn family_options(family: Option<Family>, options: &StoreOptions, cac
     column.set_block_based_table_factory(&table);
     // Hashes, keys and signatures do not compress, and they are nearly all that is stored.
     column.set_compression_type(DBCompressionType::None);
+    if family == Some(Family::Coins) {
+        // But names of sister coins, equal addresses and RocksDB's own zeros do, where coins come to rest.
+        column.set_bottommost_compression_type(DBCompressionType::Lz4);
+    }
     // One family may fill half of the memory for writing; the bound on all of them flushes earlier.
     column.set_write_buffer_size(options.write_buffer_bytes / 2);
+    column.set_level_zero_file_num_compaction_trigger(FILES_A_COMPACTION);
+    // Coins are asked for where they are; what is asked for in vain is new and stops at the upper levels' filters
+    // or costs one read.
+    column.set_optimize_filters_for_hits(family == Some(Family::Coins));
     column
 }
 
@@ -104,6 +140,8 @@ pub(super) fn write_options() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.disable_wal(false);
     options.set_sync(false);
+    // Batches are sorted: each row goes in near the one before it.
+    options.set_memtable_insert_hint_per_batch(true);
     options
 }
 

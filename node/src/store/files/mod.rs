@@ -207,6 +207,18 @@ impl FlatFiles {
         Ok(numbers)
     }
 
+    /// Holds the first file, if its header is whole, against the chain.
+    ///
+    /// # Errors
+    /// [`FileError`] where it belongs to another chain, kind or version, or is damaged.
+    pub(super) fn verify(&self) -> Result<(), FileError> {
+        match fs::metadata(self.path(0)) {
+            Ok(metadata) if metadata.len() >= FIRST_OFFSET => self.file(0).map(drop),
+            // It is missing or torn, which is judged when it is known what it should hold.
+            _ => Ok(()),
+        }
+    }
+
     /// Whether any record was ever written here.
     pub(super) fn is_empty(&self) -> Result<bool, FileError> {
         for number in self.numbers()? {

@@ -1,6 +1,7 @@
 //! The store held against the reference store, against faults, and against its own promises.
 
 pub(super) mod builder;
+mod crash;
 mod faults;
 mod opening;
 mod random;

@@ -32,7 +32,7 @@ fn database_path(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 /// Copies a folder's files as they are: what a process that is killed now leaves behind.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");
