@@ -57,6 +57,8 @@ impl RocksStore {
     pub fn open(datadir: &Path, chain: &Chain, options: &StoreOptions) -> Result<Self, OpenStoreError> {
         let path = datadir.join(STORE_FOLDER);
         let folder = datadir.join(BLOCKS_FOLDER);
+        let no_folder = |source| OpenStoreError::Folder { path: folder.clone(), source };
+        fs::create_dir_all(&folder).map_err(no_folder)?;
         let blocks = FlatFiles::new(&folder, Kind::Blocks, chain.id(), MAX_FILE_BYTES)?;
         let undo = FlatFiles::new(&folder, Kind::Undo, chain.id(), MAX_FILE_BYTES)?;
         // Before a database is made beside the files of another chain.
