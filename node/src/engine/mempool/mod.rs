@@ -6,6 +6,7 @@
 
 mod entry;
 mod error;
+pub mod graph;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
