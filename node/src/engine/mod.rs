@@ -26,7 +26,10 @@ use chain::{
 use self::{
     conversation::PeerState,
     download::Window,
-    mempool::{AcceptError, MAX_MEMPOOL_BYTES, Mempool},
+    mempool::{
+        AcceptError, Giver, MAX_MEMPOOL_MEMORY_BYTES, Mempool,
+        file::{Restored, Saved},
+    },
 };
 use crate::p2p::{FromNet, Peer, RequestId, ToNet, wire::Verdict};
 
@@ -90,7 +93,7 @@ impl<S: Store> Engine<S> {
     pub fn new(ledger: Ledger<S>, agent: String) -> Self {
         Self {
             ledger,
-            mempool: Mempool::new(MAX_MEMPOOL_BYTES),
+            mempool: Mempool::new(MAX_MEMPOOL_MEMORY_BYTES),
             peers: BTreeMap::new(),
             window: Window::default(),
             early: Vec::new(),
@@ -146,7 +149,10 @@ impl<S: Store> Engine<S> {
             }
             // Where we listen concerns whoever bootstraps from us, not the ledger.
             Event::Net(FromNet::Listening { .. }) => {}
-            Event::Tick => self.on_tick(now)?,
+            Event::Tick => {
+                self.mempool.expire(now.wall);
+                self.on_tick(now)?;
+            }
         }
         Ok(self.drain())
     }
@@ -199,13 +205,50 @@ impl<S: Store> Engine<S> {
         transaction: impl Into<Arc<Transaction>>,
         now: Now,
     ) -> Result<TxId, AcceptError> {
-        let outcome = self.mempool.accept(transaction, &self.ledger, now.wall);
-        if let Err(AcceptError::Storage(error)) = &outcome {
-            self.note_storage(error);
+        let mut outcomes = self.submit_transactions(vec![transaction.into()], now);
+        outcomes.pop().expect("one transaction has one outcome")
+    }
+
+    /// Takes transactions from a user, parents before children, and announces them: all coins are looked up
+    /// together and all signatures verified together.
+    ///
+    /// # Errors
+    /// For each, why it was not taken. [`AcceptError::Storage`] must stop the node.
+    pub fn submit_transactions(
+        &mut self,
+        transactions: Vec<Arc<Transaction>>,
+        now: Now,
+    ) -> Vec<Result<TxId, AcceptError>> {
+        let outcomes = self.mempool.accept_batch(transactions, &self.ledger, now.wall);
+        for outcome in &outcomes {
+            match outcome {
+                Ok(txid) => {
+                    self.remember(txid);
+                    self.publish_waiting(txid);
+                }
+                Err(AcceptError::Storage(error)) => self.note_storage(error),
+                Err(_) => {}
+            }
         }
-        let txid = outcome?;
-        self.publish_waiting(&txid);
-        Ok(txid)
+        outcomes
+    }
+
+    /// Takes transactions of a file in which the mempool was saved.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the node must stop.
+    pub fn restore_mempool(&mut self, saved: Vec<Saved>, now: Now) -> Result<Restored, StoreError> {
+        let ids: Vec<TxId> = saved.iter().map(|saved| saved.transaction.txid()).collect();
+        let restored = self.mempool.restore(saved, &self.ledger, now.wall)?;
+        ids.iter().for_each(|txid| self.remember(txid));
+        Ok(restored)
+    }
+
+    /// The ledger need not verify again, in a block, what waits here.
+    fn remember(&mut self, txid: &TxId) {
+        if let Some(entry) = self.mempool.get(txid) {
+            self.ledger.remember(Arc::clone(entry.verified()));
+        }
     }
 
     /// Announces a transaction of the mempool once more; whether it is there.
@@ -227,9 +270,13 @@ impl<S: Store> Engine<S> {
         transaction: Transaction,
         now: Now,
     ) -> Result<Verdict, StoreError> {
-        match self.mempool.accept(transaction, &self.ledger, now.wall) {
+        let giver = Giver(peer.0);
+        let mut outcomes =
+            self.mempool.accept_from(giver, vec![Arc::new(transaction)], &self.ledger, now.wall);
+        match outcomes.pop().expect("one transaction has one outcome") {
             Ok(txid) => {
                 tracing::debug!(%peer, %txid, "transaction accepted");
+                self.remember(&txid);
                 Ok(Verdict::Accept)
             }
             Err(AcceptError::Storage(error)) => Err(error),

@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod clock;
+pub mod mempool_file;
 pub mod mining;
 pub mod rpc_url;
 pub mod thread;
@@ -174,7 +175,8 @@ async fn serve(
     let queues = NetQueues { from: from_net, to: to_net.clone() };
     let clock = Clock::new(config.clock_offset_secs);
     let engine = Engine::new(ledger, AGENT.into());
-    let (engine, engine_end) = thread::spawn(engine, clock, queues, stopping.clone())?;
+    let mempool_file = config.datadir.join(mempool_file::MEMPOOL_FILE);
+    let (engine, engine_end) = thread::spawn(engine, clock, queues, mempool_file, stopping.clone())?;
     parts.spawn(async { Ok(engine_end.await.map_err(|_| NodeError::Panicked("the engine"))??) });
     let net = service.run(commands, events, until(stopping.clone()));
     parts.spawn(async { Ok(net.await?) });

@@ -4,7 +4,7 @@
 //! Whoever wants something sends a closure; whoever wants to know what happened watches [`Pulse`] or follows
 //! the broadcast of updates.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use chain::{
     ledger::{Tip, Update},
@@ -13,7 +13,7 @@ use chain::{
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use super::clock::Clock;
+use super::{clock::Clock, mempool_file};
 use crate::{
     engine::{Action, Engine, Event, Now},
     p2p::{FromNet, ToNet},
@@ -30,6 +30,8 @@ pub const MAX_FROM_NET: usize = 256;
 const MAX_UPDATES: usize = 1_024;
 /// How often the engine is told that time passes.
 const TICK: Duration = Duration::from_secs(1);
+/// Transactions of the saved mempool that are verified between two events, at the most.
+const MAX_RESTORED: usize = 500;
 
 /// The engine of a running node.
 pub type LiveEngine = Engine<RocksStore>;
@@ -133,7 +135,7 @@ pub enum EngineError {
     Storage(#[from] StoreError),
 }
 
-/// Starts the engine's thread. It ends when `shutdown` turns true or the store fails; the receiver then gets
+/// Starts the engine's thread, which takes back what `mempool_file` holds and writes it at an orderly end. It ends when `shutdown` turns true or the store fails; the receiver then gets
 /// the result, or an error where the thread panicked.
 ///
 /// # Errors
@@ -142,6 +144,7 @@ pub fn spawn(
     engine: LiveEngine,
     clock: Clock,
     net: NetQueues,
+    mempool_file: PathBuf,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(EngineHandle, tokio::sync::oneshot::Receiver<Result<(), EngineError>>), EngineError> {
     let (calls, incoming) = mpsc::channel(MAX_CALLS);
@@ -150,7 +153,7 @@ pub fn spawn(
     let handle = EngineHandle { calls, pulse, updates: updates.clone(), clock };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (ended, end) = tokio::sync::oneshot::channel();
-    let live = Live { engine, clock, to_net: net.to, pulse: pulse_sender, updates };
+    let live = Live { engine, clock, to_net: net.to, pulse: pulse_sender, updates, mempool_file };
     thread::Builder::new().name("engine".into()).spawn(move || {
         // Nobody waits for the end where the whole node is being torn down.
         drop(ended.send(runtime.block_on(live.run(net.from, incoming, shutdown))));
@@ -175,9 +178,18 @@ struct Live {
     to_net: mpsc::Sender<ToNet>,
     pulse: watch::Sender<Pulse>,
     updates: broadcast::Sender<Arc<Update>>,
+    mempool_file: PathBuf,
 }
 
 impl Live {
+    /// What waits is worth keeping, and not worth an error.
+    fn save_mempool(&self) {
+        let bytes = self.engine.mempool().to_bytes(&self.engine.ledger().chain().id());
+        if let Err(error) = mempool_file::write(&self.mempool_file, &bytes) {
+            tracing::warn!(path = %self.mempool_file.display(), %error, "the mempool is not saved");
+        }
+    }
+
     async fn run(
         mut self,
         mut from_net: mpsc::Receiver<FromNet>,
@@ -186,10 +198,19 @@ impl Live {
     ) -> Result<(), EngineError> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let chain = self.engine.ledger().chain().id();
+        // Verified anew between other events: who starts with a full mempool answers at once.
+        let mut saved = VecDeque::from(mempool_file::read(&self.mempool_file, &chain));
         loop {
             let actions = tokio::select! {
                 // On an orderly exit all is on the disk, so that not even a power loss costs a block.
-                _ = shutdown.wait_for(|stop| *stop) => return Ok(self.engine.ledger().store().sync()?),
+                _ = shutdown.wait_for(|stop| *stop) => {
+                    // A file that is not read to its end yet holds more than the mempool does.
+                    if saved.is_empty() {
+                        self.save_mempool();
+                    }
+                    return Ok(self.engine.ledger().store().sync()?);
+                }
                 Some(message) = from_net.recv() => self.engine.on(Event::Net(message), self.clock.now())?,
                 Some(call) = calls.recv() => {
                     call(&mut self.engine, self.clock.now());
@@ -197,6 +218,12 @@ impl Live {
                     self.engine.drain()
                 }
                 _ = ticks.tick() => self.engine.on(Event::Tick, self.clock.now())?,
+                () = std::future::ready(()), if !saved.is_empty() => {
+                    let batch = saved.drain(..saved.len().min(MAX_RESTORED)).collect();
+                    let restored = self.engine.restore_mempool(batch, self.clock.now())?;
+                    tracing::debug!(taken = restored.taken, dropped = restored.dropped, "mempool restored");
+                    self.engine.drain()
+                }
             };
             for action in actions {
                 match action {

@@ -201,7 +201,11 @@ impl Backend for NodeBackend {
         &self,
         read: impl FnOnce(&dyn View) -> R + Send + 'static,
     ) -> Result<R, Unavailable> {
-        self.parts.engine.call(move |engine, _| read(&EngineView(engine))).await.map_err(|_| Unavailable)
+        self.parts
+            .engine
+            .call(move |engine, now| read(&EngineView(engine, now)))
+            .await
+            .map_err(|_| Unavailable)
     }
 
     async fn submit_transaction(
@@ -222,11 +226,11 @@ impl Backend for NodeBackend {
     ) -> Result<Vec<MempoolVerdict>, CommandError> {
         self.parts
             .engine
-            .call(move |engine, _| {
+            .call(move |engine, now| {
                 let mut verdicts = Vec::with_capacity(transactions.len());
                 for transaction in transactions {
                     let verdict = check(transaction, engine.ledger().chain())
-                        .and_then(|checked| judge(engine, &checked, max_fee_rate));
+                        .and_then(|checked| judge(engine, &checked, max_fee_rate, now));
                     verdicts.push(match verdict {
                         Ok(accepted) => Ok(accepted),
                         Err(CommandError::Rejected(rejection)) => Err(rejection),

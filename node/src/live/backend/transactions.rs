@@ -55,12 +55,14 @@ pub(super) fn judge(
     engine: &LiveEngine,
     checked: &Arc<CheckedTransaction>,
     max_fee_rate: Option<Amount>,
+    now: Now,
 ) -> Result<Accepted, CommandError> {
     let mined = engine.ledger().store().snapshot().transaction_location(&checked.txid());
     if let Some(location) = mined.map_err(store_failed)? {
         return Err(already_mined(height_of(engine, &location.block)).into());
     }
-    let fee = engine.mempool().judge(checked, engine.ledger()).map_err(|error| explain(engine, &error))?;
+    let judged = engine.mempool().judge(checked, engine.ledger(), now.wall);
+    let fee = judged.map_err(|error| explain(engine, &error))?;
     check_fee_limit(fee, checked.size(), max_fee_rate)?;
     Ok(Accepted { fee, size: checked.size() })
 }
@@ -124,7 +126,7 @@ pub(super) fn submit_transaction(
 ) -> Result<TxId, CommandError> {
     let checked = check(transaction, engine.ledger().chain())?;
     let known = engine.mempool().get(&checked.txid()).is_some();
-    if let Err(refusal) = judge(engine, &checked, max_fee_rate) {
+    if let Err(refusal) = judge(engine, &checked, max_fee_rate, now) {
         if known {
             // Whoever sends again fears that it was lost: it is announced again.
             engine.publish_waiting(&checked.txid());

@@ -20,10 +20,13 @@ use rpc::backend::{
 };
 
 use super::super::thread::LiveEngine;
-use crate::engine::mempool::{Entry, MIN_RELAY_FEE_RATE};
+use crate::engine::{
+    Now,
+    mempool::{Entry, MIN_RELAY_FEE_RATE},
+};
 
-/// The engine, read.
-pub(super) struct EngineView<'a>(pub(super) &'a LiveEngine);
+/// The engine, read at a time.
+pub(super) struct EngineView<'a>(pub(super) &'a LiveEngine, pub(super) Now);
 
 fn failed(error: StoreError) -> ViewError {
     ViewError(error.to_string())
@@ -73,15 +76,8 @@ impl EngineView<'_> {
             size: checked.size(),
             time: entry.time(),
             height: entry.height(),
-            depends: entry.parents().iter().copied().collect(),
+            depends: self.0.mempool().parents(&checked.txid()),
         }
-    }
-
-    /// What waits, the oldest first.
-    fn waiting(&self) -> Vec<&Entry> {
-        let mut entries: Vec<&Entry> = self.0.mempool().entries().collect();
-        entries.sort_unstable_by_key(|entry| entry.sequence());
-        entries
     }
 
     /// What a waiting transaction does to an address.
@@ -230,7 +226,7 @@ impl View for EngineView<'_> {
                 spent_by: mempool.spender(&outpoint),
             })
             .collect();
-        for entry in self.waiting() {
+        for entry in mempool.of_address(address) {
             let txid = entry.transaction().txid();
             for (index, output) in (0..).zip(&entry.transaction().transaction().outputs) {
                 let outpoint = OutPoint { txid, index };
@@ -251,7 +247,7 @@ impl View for EngineView<'_> {
         limit: usize,
     ) -> Result<Vec<AddressEvent>, ViewError> {
         let mut events = Vec::new();
-        for entry in self.waiting().into_iter().rev() {
+        for entry in self.0.mempool().of_address(address).rev() {
             events.extend(self.mempool_event(entry, address)?);
         }
         let waiting = events.len();
@@ -276,28 +272,23 @@ impl View for EngineView<'_> {
 
     fn mempool(&self) -> MempoolState {
         let mempool = self.0.mempool();
-        let add = |sum: Amount, entry: &Entry| sum.checked_add(entry.fee()).unwrap_or(sum);
-        let rate = Amount::from_pebbles(MIN_RELAY_FEE_RATE);
         MempoolState {
             count: mempool.len() as u64,
             bytes: mempool.bytes(),
-            memory_bytes: mempool.bytes(),
-            max_memory_bytes: mempool.max_bytes(),
-            total_fee: mempool.entries().fold(Amount::ZERO, add),
-            min_fee_rate: rate,
-            min_relay_fee_rate: rate,
+            memory_bytes: mempool.memory_bytes(),
+            max_memory_bytes: mempool.max_memory_bytes(),
+            total_fee: mempool.fees(),
+            min_fee_rate: Amount::from_pebbles(mempool.min_fee_rate(self.1.wall)),
+            min_relay_fee_rate: Amount::from_pebbles(MIN_RELAY_FEE_RATE),
         }
     }
 
     fn mempool_ids(&self) -> Vec<TxId> {
-        self.0.mempool().candidates().iter().map(|candidate| candidate.transaction.txid()).collect()
+        self.0.mempool().best().map(|entry| entry.transaction().txid()).collect()
     }
 
     fn mempool_entries(&self) -> Vec<MempoolEntry> {
-        let mempool = self.0.mempool();
-        let ordered = mempool.candidates();
-        let entries = ordered.iter().filter_map(|candidate| mempool.get(&candidate.transaction.txid()));
-        entries.map(|entry| self.mempool_entry(entry)).collect()
+        self.0.mempool().best().map(|entry| self.mempool_entry(entry)).collect()
     }
 
     fn sync(&self) -> SyncState {

@@ -14,10 +14,7 @@ pub mod rate;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use self::linearisation::{Chunk, Item, linearise};
 pub use self::{
@@ -30,6 +27,11 @@ pub use self::{
 pub struct Slot(u32);
 
 impl Slot {
+    /// The lowest, to search from.
+    pub const FIRST: Self = Self(0);
+    /// The highest, to search to.
+    pub const LAST: Self = Self(u32::MAX);
+
     /// As an index.
     #[must_use]
     pub fn index(self) -> usize {
@@ -292,7 +294,7 @@ impl Graph {
         let mut left: BTreeSet<Slot> = stay.copied().collect();
         let mut after = Vec::new();
         let own = self.reachable(parents, leaving);
-        own.iter().for_each(|slot| drop(left.remove(slot)));
+        left.retain(|slot| !own.contains(slot));
         let mut items = self.items(&own);
         let place = |parent: &Slot| own.iter().position(|slot| slot == parent);
         let mask = parents.iter().filter_map(place).fold(0, |mask, place| mask | 1 << place);
@@ -300,7 +302,7 @@ impl Graph {
         after.extend(linearise(&items).chunks.iter().map(|chunk| chunk.rate));
         while let Some(slot) = left.pop_first() {
             let members = self.reachable(&[slot], leaving);
-            members.iter().for_each(|slot| drop(left.remove(slot)));
+            left.retain(|slot| !members.contains(slot));
             after.extend(linearise(&self.items(&members)).chunks.iter().map(|chunk| chunk.rate));
         }
         (Diagram::new(before), Diagram::new(after))
@@ -355,11 +357,11 @@ impl Graph {
     pub fn remove(&mut self, leaving: &BTreeSet<Slot>) {
         let touched: BTreeSet<u32> =
             leaving.iter().filter_map(|slot| Some(self.node(*slot)?.cluster)).collect();
-        let mut left = BTreeMap::new();
+        let mut left = BTreeSet::new();
         for cluster in touched {
             for slot in self.dissolve(cluster) {
                 if !leaving.contains(&slot) {
-                    left.insert((self.age(slot), slot), ());
+                    left.insert((self.age(slot), slot));
                 }
             }
         }
@@ -379,9 +381,11 @@ impl Graph {
             }
         }
         let none = BTreeSet::new();
-        while let Some(((_, slot), ())) = left.pop_first() {
+        while let Some((_, slot)) = left.pop_first() {
             let members = self.reachable(&[slot], &none);
-            members.iter().for_each(|slot| drop(left.remove(&(self.age(*slot), *slot))));
+            for member in &members {
+                left.remove(&(self.age(*member), *member));
+            }
             self.settle(&members);
         }
     }
