@@ -7,5 +7,7 @@ use node::{cli::Cli, commands, shutdown};
 
 fn main() -> ExitCode {
     shutdown::abort_on_panic();
-    commands::exit_code(commands::run(Cli::parse().command))
+    let command = Cli::parse().command;
+    let form = commands::error_form(&command);
+    commands::exit_code(commands::run(command), form)
 }
