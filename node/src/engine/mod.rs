@@ -4,6 +4,7 @@
 //! `on(event, now) -> actions`. The same engine runs live (`live/`) and on a simulator's clock, and the same
 //! events give the same actions. A storage failure is the only error, and it must stop the node (threat C06).
 
+mod advice;
 mod conversation;
 mod download;
 pub mod mempool;
@@ -166,6 +167,18 @@ impl<S: Store> Engine<S> {
         self.storage_failed.as_ref().map_or(Ok(()), |why| Err(StoreError::new(why.clone())))
     }
 
+    /// Writes what the store still holds back, for whoever reads the disk's state.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the node must stop.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        let outcome = self.ledger.flush();
+        if let Err(error) = &outcome {
+            self.note_storage(error);
+        }
+        outcome
+    }
+
     fn note_storage(&mut self, error: &StoreError) {
         self.storage_failed.get_or_insert_with(|| error.to_string());
     }
@@ -317,13 +330,17 @@ impl<S: Store> Engine<S> {
         }
         let update = outcome?;
         self.last_block = Some(block);
-        for (id, error) in &update.refused {
-            tracing::warn!(hash = %id.hash, height = %id.height, %error, "block refused");
-        }
+        Self::report_refusals(&update);
         if update.moved_tip() {
             self.follow(&update, now)?;
         }
         Ok(update)
+    }
+
+    fn report_refusals(update: &Update) {
+        for (id, error) in &update.refused {
+            tracing::warn!(hash = %id.hash, height = %id.height, %error, "block refused");
+        }
     }
 
     fn follow(&mut self, update: &Update, now: Now) -> Result<(), StoreError> {

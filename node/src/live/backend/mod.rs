@@ -1,8 +1,11 @@
 //! The node as its RPC sees it: [`rpc::backend::Backend`] over the engine, the network and the miner.
 
+mod audit;
+mod reading;
 mod reasons;
 mod transactions;
 mod view;
+mod waiting;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -14,20 +17,22 @@ use chain::{
     error::SubmitError,
     genesis::Chain,
     hash::{BlockHash, TxId},
+    ledger::{AdviceError, Update},
     time::Time,
     transaction::Transaction,
 };
 use miner::{Miner, Template, TemplateError};
 use parking_lot::Mutex;
 use rpc::backend::{
-    AddPeer, Backend, BlockSubmission, BlockVerdict, CoinSet, CommandError, MempoolVerdict, MiningState,
-    NetworkState, Peer, Rejection, RejectionKind, TemplateData, TemplateTransaction, Unavailable, View,
+    AddPeer, Backend, BlockSubmission, BlockVerdict, BlockWithSpent, ChainVerdict, CheckLevel, CoinSet,
+    CommandError, MempoolVerdict, MiningState, NetworkState, Peer, Rejection, RejectionKind, TemplateData,
+    TemplateTransaction, Unavailable, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
     reasons::{not_taken, refused},
-    transactions::{check, height_of, judge, store_failed, submit_transaction},
+    transactions::{check, judge, store_failed, submit_transaction},
     view::EngineView,
 };
 use super::{
@@ -74,6 +79,9 @@ pub struct NodeBackend {
     lab: bool,
     parts: Connections,
     templates: Mutex<Templates>,
+    /// Held by whoever checks blocks again: one check takes as much memory, and as much of a disk, as is to be
+    /// had for that.
+    verifying: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Templates {
@@ -86,7 +94,7 @@ impl NodeBackend {
     #[must_use]
     pub fn new(config: &NodeConfig, parts: Connections) -> Self {
         let templates = Mutex::new(Templates { last_number: first_number(), kept: VecDeque::new() });
-        Self { chain: config.chain.clone(), lab: config.lab, parts, templates }
+        Self { chain: config.chain.clone(), lab: config.lab, parts, templates, verifying: Arc::default() }
     }
 
     fn next_number(&self) -> u64 {
@@ -190,6 +198,16 @@ fn solve(template: &Template, tries: &mut u64) -> Option<Block> {
         }
     }
     None
+}
+
+/// What became of an order about a block.
+fn heeded(outcome: Result<Update, AdviceError>) -> Result<(), CommandError> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(AdviceError::Unknown(_)) => Err(CommandError::UnknownBlock),
+        Err(AdviceError::Genesis) => Err(CommandError::GenesisBlock),
+        Err(AdviceError::Storage(error)) => Err(store_failed(error)),
+    }
 }
 
 impl Backend for NodeBackend {
@@ -313,35 +331,42 @@ impl Backend for NodeBackend {
         Ok(hashes)
     }
 
+    async fn read_block(
+        &self,
+        hash: BlockHash,
+        with_spent: bool,
+    ) -> Result<Option<BlockWithSpent>, CommandError> {
+        self.parts.read_block(hash, with_spent).await
+    }
+
+    async fn verify_chain(
+        &self,
+        level: CheckLevel,
+        blocks: Option<u32>,
+    ) -> Result<ChainVerdict, CommandError> {
+        let turn = Arc::clone(&self.verifying).try_lock_owned();
+        let turn = turn.map_err(|_| CommandError::Busy("verifychain"))?;
+        self.parts.verify_chain(level, blocks, turn).await
+    }
+
+    async fn invalidate_block(&self, hash: BlockHash) -> Result<(), CommandError> {
+        heeded(self.parts.engine.call(move |engine, now| engine.invalidate_block(&hash, now)).await?)
+    }
+
+    async fn reconsider_block(&self, hash: BlockHash) -> Result<(), CommandError> {
+        heeded(self.parts.engine.call(move |engine, now| engine.reconsider_block(&hash, now)).await?)
+    }
+
+    async fn make_precious(&self, hash: BlockHash) -> Result<(), CommandError> {
+        heeded(self.parts.engine.call(move |engine, now| engine.make_precious(&hash, now)).await?)
+    }
+
+    async fn save_mempool(&self) -> Result<std::path::PathBuf, CommandError> {
+        Err(CommandError::NotSaved("this node has no file for its mempool".into()))
+    }
+
     async fn coin_set(&self) -> Result<CoinSet, CommandError> {
-        let (tip, reader) = self
-            .parts
-            .engine
-            .call(|engine, _| (engine.ledger().tip().id, engine.ledger().store().reader()))
-            .await?;
-        // Reading all coins takes long: off the engine's thread, on a snapshot that must still be of this tip.
-        let lock = self.parts.lock.clone();
-        let stats = tokio::task::spawn_blocking(move || {
-            // The folder is not free before the reader is gone.
-            let _lock = lock;
-            let snapshot = reader.snapshot();
-            let at = snapshot.tip()?;
-            snapshot.utxo_stats().map(|stats| (at, stats))
-        });
-        let (at, stats) = stats.await.map_err(store_failed)?.map_err(store_failed)?;
-        let tip = if at == tip.hash {
-            tip
-        } else {
-            let height = self.parts.engine.call(move |engine, _| height_of(engine, &at)).await?;
-            chain::ledger::BlockId { height, hash: at }
-        };
-        Ok(CoinSet {
-            tip,
-            count: stats.count,
-            amount: stats.amount,
-            hash: stats.hash,
-            disk_bytes: stats.disk_bytes,
-        })
+        self.parts.coin_set().await
     }
 
     async fn peers(&self) -> Result<Vec<Peer>, CommandError> {

@@ -13,17 +13,15 @@ use chain::{
     store::StoreError,
     transaction::{OutPoint, Output},
     tree::{Node, NodeId},
+    utxo::Coin,
 };
 use rpc::backend::{
-    AddressCoin, AddressEvent, BlockStatus, BranchTip, FoundCoin, HeaderEntry, MempoolEntry, MempoolState,
-    SyncState, TransactionPlace, View, ViewError,
+    AddressCoin, AddressEvent, BlockStatus, BranchTip, Departure, FoundCoin, HeaderEntry, MempoolEntry,
+    MempoolState, SyncState, TransactionPlace, View, ViewError,
 };
 
-use super::super::thread::LiveEngine;
-use crate::engine::{
-    Now,
-    mempool::{Entry, MIN_RELAY_FEE_RATE},
-};
+use super::{super::thread::LiveEngine, waiting};
+use crate::engine::{Now, mempool::Entry};
 
 /// The engine, read at a time.
 pub(super) struct EngineView<'a>(pub(super) &'a LiveEngine, pub(super) Now);
@@ -43,41 +41,21 @@ impl EngineView<'_> {
         }
     }
 
-    /// What is known of a header. `count` reads the body to count its transactions, which most do not need.
-    fn entry(&self, id: NodeId, count: bool) -> HeaderEntry {
+    fn entry(&self, id: NodeId) -> HeaderEntry {
         let tree = self.0.ledger().tree();
         let node = tree.node(id);
-        let wanted = Some(node.hash()).filter(|_| count && node.has_body());
-        // A body that cannot be counted is reported by whoever asks for the body itself.
-        let body = wanted.and_then(|hash| self.0.ledger().block(&hash).ok().flatten());
-        let transactions = body.and_then(|block| u32::try_from(block.transactions.len() + 1).ok());
         HeaderEntry {
             id: BlockId { height: node.height(), hash: node.hash() },
             header: *node.header(),
             work: node.work(),
             median_time_past: tree.median_time_past(id),
             status: self.status(id, node),
-            transactions,
         }
     }
 
     fn tip_node(&self) -> NodeId {
         let ledger = self.0.ledger();
         ledger.active(ledger.tip().id.height).unwrap_or(NodeId::GENESIS)
-    }
-
-    fn mempool_entry(&self, entry: &Entry) -> MempoolEntry {
-        let checked = entry.transaction();
-        MempoolEntry {
-            transaction: Arc::clone(checked.transaction()),
-            txid: checked.txid(),
-            witness_txid: checked.witness_txid(),
-            fee: entry.fee(),
-            size: checked.size(),
-            time: entry.time(),
-            height: entry.height(),
-            depends: self.0.mempool().parents(&checked.txid()),
-        }
     }
 
     /// What a waiting transaction does to an address.
@@ -104,9 +82,14 @@ impl EngineView<'_> {
         Ok(Some(AddressEvent { txid, block: None, time, coinbase: false, received, sent }))
     }
 
+    /// The coin at an outpoint as of the tip.
+    fn confirmed(&self, outpoint: &OutPoint) -> Result<Option<Coin>, ViewError> {
+        Ok(self.0.ledger().coins(&[*outpoint]).map_err(failed)?.pop().flatten())
+    }
+
     /// The output at an outpoint, of a confirmed coin or of a waiting transaction.
     fn any_output(&self, outpoint: &OutPoint) -> Result<Option<Output>, ViewError> {
-        let coin = self.0.ledger().store().snapshot().coin(outpoint).map_err(failed)?;
+        let coin = self.confirmed(outpoint)?;
         let waiting = || self.0.mempool().output(outpoint, Height::ZERO);
         Ok(coin.or_else(waiting).map(|coin| coin.output))
     }
@@ -120,7 +103,7 @@ fn sum<'a>(outputs: impl Iterator<Item = &'a Output>) -> Amount {
 
 impl View for EngineView<'_> {
     fn tip(&self) -> HeaderEntry {
-        self.entry(self.tip_node(), false)
+        self.entry(self.tip_node())
     }
 
     fn best_header(&self) -> BlockId {
@@ -130,7 +113,7 @@ impl View for EngineView<'_> {
     }
 
     fn header(&self, hash: &BlockHash) -> Option<HeaderEntry> {
-        self.0.ledger().tree().find(hash).map(|id| self.entry(id, true))
+        self.0.ledger().tree().find(hash).map(|id| self.entry(id))
     }
 
     fn active_hash(&self, height: Height) -> Option<BlockHash> {
@@ -163,27 +146,6 @@ impl View for EngineView<'_> {
         Ok(self.0.ledger().block(hash).map_err(failed)?.map(Arc::new))
     }
 
-    fn block_fees(&self, hash: &BlockHash) -> Result<Option<Vec<Amount>>, ViewError> {
-        let snapshot = self.0.ledger().store().snapshot();
-        let (Some(block), Some(undo)) =
-            (snapshot.block(hash).map_err(failed)?, snapshot.undo(hash).map_err(failed)?)
-        else {
-            return Ok(None);
-        };
-        let mut known: std::collections::HashMap<OutPoint, Amount> =
-            undo.iter().map(|(outpoint, coin)| (*outpoint, coin.output.amount)).collect();
-        let mut fees = Vec::with_capacity(block.transactions.len());
-        for transaction in &block.transactions {
-            let spent = transaction.inputs.iter().filter_map(|input| known.get(input).copied());
-            let inputs = spent.fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap_or(sum));
-            fees.push(inputs.checked_sub(sum(transaction.outputs.iter())).unwrap_or_default());
-            let txid = transaction.txid();
-            let made = (0..).zip(&transaction.outputs);
-            known.extend(made.map(|(index, output)| (OutPoint { txid, index }, output.amount)));
-        }
-        Ok(Some(fees))
-    }
-
     fn transaction(&self, txid: &TxId) -> Result<Option<TransactionPlace>, ViewError> {
         if let Some(entry) = self.0.mempool().get(txid) {
             let transaction = Arc::clone(entry.transaction().transaction());
@@ -205,7 +167,7 @@ impl View for EngineView<'_> {
         if include_mempool && mempool.spender(outpoint).is_some() {
             return Ok(None);
         }
-        if let Some(coin) = self.0.ledger().store().snapshot().coin(outpoint).map_err(failed)? {
+        if let Some(coin) = self.confirmed(outpoint)? {
             let (output, coinbase) = (coin.output, coin.coinbase);
             return Ok(Some(FoundCoin { output, height: Some(coin.height), coinbase }));
         }
@@ -271,16 +233,7 @@ impl View for EngineView<'_> {
     }
 
     fn mempool(&self) -> MempoolState {
-        let mempool = self.0.mempool();
-        MempoolState {
-            count: mempool.len() as u64,
-            bytes: mempool.bytes(),
-            memory_bytes: mempool.memory_bytes(),
-            max_memory_bytes: mempool.max_memory_bytes(),
-            total_fee: mempool.fees(),
-            min_fee_rate: Amount::from_pebbles(mempool.min_fee_rate(self.1.wall)),
-            min_relay_fee_rate: Amount::from_pebbles(MIN_RELAY_FEE_RATE),
-        }
+        waiting::state(self.0.mempool(), self.1.wall)
     }
 
     fn mempool_ids(&self) -> Vec<TxId> {
@@ -288,7 +241,25 @@ impl View for EngineView<'_> {
     }
 
     fn mempool_entries(&self) -> Vec<MempoolEntry> {
-        self.0.mempool().best().map(|entry| self.mempool_entry(entry)).collect()
+        let mempool = self.0.mempool();
+        mempool.best().map(|entry| waiting::show(mempool, entry)).collect()
+    }
+
+    fn mempool_entry(&self, txid: &TxId) -> Option<MempoolEntry> {
+        let mempool = self.0.mempool();
+        mempool.get(txid).map(|entry| waiting::show(mempool, entry))
+    }
+
+    fn mempool_ancestors(&self, txid: &TxId) -> Option<Vec<MempoolEntry>> {
+        waiting::ancestors(self.0.mempool(), txid)
+    }
+
+    fn mempool_descendants(&self, txid: &TxId) -> Option<Vec<MempoolEntry>> {
+        waiting::descendants(self.0.mempool(), txid)
+    }
+
+    fn departure(&self, txid: &TxId) -> Option<Departure> {
+        waiting::departure(self.0.mempool(), txid)
     }
 
     fn sync(&self) -> SyncState {
