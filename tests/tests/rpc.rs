@@ -220,7 +220,8 @@ fn transactions(caller: &Caller, alice: &Person, bob: &Person, coins: &[tests::k
 
     assert_eq!(caller.call("sendrawtransaction", json!([hex])), txid.as_str());
     caller.refused("sendrawtransaction", json!([hex]), code::ALREADY_IN_CHAIN);
-    let rival = alice.pay(&coins[0], alice, 20_000);
+    // It pays no more than what it would replace.
+    let rival = alice.pay(&coins[0], alice, 10_000);
     let said = caller.refused("sendrawtransaction", json!([to_hex(&rival)]), code::VERIFY_REJECTED);
     assert!(said.contains("txn-mempool-conflict") && said.contains(&txid), "{said}");
     let tested = caller.call("testmempoolaccept", json!([[to_hex(&rival)]]));

@@ -37,6 +37,7 @@ use self::{
 };
 use super::{
     AGENT, NodeConfig,
+    mempool_file::MEMPOOL_FILE,
     mining::{MiningConfig, first_number, template},
     thread::{EngineHandle, LiveEngine, Stopped},
 };
@@ -82,6 +83,7 @@ pub struct NodeBackend {
     /// Held by whoever checks blocks again: one check takes as much memory, and as much of a disk, as is to be
     /// had for that.
     verifying: Arc<tokio::sync::Mutex<()>>,
+    mempool_file: std::path::PathBuf,
 }
 
 struct Templates {
@@ -94,7 +96,14 @@ impl NodeBackend {
     #[must_use]
     pub fn new(config: &NodeConfig, parts: Connections) -> Self {
         let templates = Mutex::new(Templates { last_number: first_number(), kept: VecDeque::new() });
-        Self { chain: config.chain.clone(), lab: config.lab, parts, templates, verifying: Arc::default() }
+        Self {
+            chain: config.chain.clone(),
+            lab: config.lab,
+            parts,
+            templates,
+            verifying: Arc::default(),
+            mempool_file: config.datadir.join(MEMPOOL_FILE),
+        }
     }
 
     fn next_number(&self) -> u64 {
@@ -362,7 +371,7 @@ impl Backend for NodeBackend {
     }
 
     async fn save_mempool(&self) -> Result<std::path::PathBuf, CommandError> {
-        Err(CommandError::NotSaved("this node has no file for its mempool".into()))
+        self.parts.save_mempool(self.mempool_file.clone()).await
     }
 
     async fn coin_set(&self) -> Result<CoinSet, CommandError> {

@@ -1,6 +1,6 @@
 //! Long reads: on threads of their own and from snapshots, so that they never hold up the engine.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use chain::{
     hash::BlockHash,
@@ -16,7 +16,7 @@ use super::{
     audit::{Audit, Finding, MAX_COINS},
     transactions::{height_of, store_failed},
 };
-use crate::store::StoreReader;
+use crate::{live::mempool_file, store::StoreReader};
 
 impl Connections {
     /// Runs `read` on a thread that may block. The data folder is not free before it has ended.
@@ -68,6 +68,14 @@ impl Connections {
             spent = undo.await?.map_err(store_failed)?;
         }
         Ok(Some(BlockWithSpent { block: Arc::new(block), spent }))
+    }
+
+    /// Writes the mempool to its file. The disk is waited for off the engine's thread.
+    pub(super) async fn save_mempool(&self, path: PathBuf) -> Result<PathBuf, CommandError> {
+        let bytes = self.engine.call(|engine, _| engine.mempool().to_bytes(&engine.ledger().chain().id()));
+        let bytes = bytes.await?;
+        let write = move || mempool_file::write(&path, &bytes).map(|()| path);
+        self.off_the_engine(write).await?.map_err(|error| CommandError::NotSaved(error.to_string()))
     }
 
     /// Counts and hashes all coins.
