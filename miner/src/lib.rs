@@ -1,7 +1,7 @@
 //! Finding work: block templates and the search for their proof of work.
 //!
-//! - [`template`] makes a block with everything but the proof of work, of the candidates that
-//!   [`selection`](Candidate) takes in the mempool's order.
+//! - [`template`] makes a block with everything but the proof of work, of the packages that
+//!   [`selection`](Package) takes in the mempool's order.
 //! - [`mining`] is the long-running miner; [`search`] spreads the nonces of one header over all cores,
 //!   [`midstate`] tests them, [`roll`] goes on when they are used up, [`throttle`] bounds the hashes a second
 //!   and [`meter`] counts them.
@@ -21,5 +21,5 @@ pub mod template;
 pub mod throttle;
 
 pub use mining::{Job, Miner, MinerConfig, MinerError};
-pub use selection::Candidate;
+pub use selection::{Candidate, Package};
 pub use template::{Template, TemplateError, TemplateRequest};

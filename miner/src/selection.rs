@@ -1,9 +1,10 @@
-//! Which candidates a template takes: the best ones that fit, none without its parent.
+//! Which transactions a template takes: the best that fit, none without its parent.
 //!
-//! The mempool gives its candidates, each once, in the order in which it would like them mined (best fee rate
-//! first, parents before children) and they are taken in that order, each one if it still fits. What was passed
-//! over is remembered, so that nothing that spends from it is taken. Whatever the candidates are, the
-//! selection keeps to the limits and spends no output twice.
+//! The mempool gives packages, each once, in the order in which it would like them mined (best fee rate first,
+//! what a package needs before it). A package is mined as one: it is taken whole if it fits, or not at all, and
+//! then smaller ones further down are tried while that pays. What was passed over is remembered, so that nothing
+//! that spends from it is taken. Packages are asked for one at a time: what lies below a full block is never
+//! touched. Whatever they are, the selection keeps to the limits and spends no output twice.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -18,7 +19,27 @@ pub struct Candidate {
     pub fee: Amount,
 }
 
-/// The selection gives up after so many candidates in a row that it could not take, once the block is nearly
+/// Transactions that are mined as one, parents before children: a child that pays for its parent pays only where
+/// both are in the block.
+#[derive(Debug, Clone, Default)]
+pub struct Package {
+    /// The transactions.
+    pub candidates: Vec<Candidate>,
+}
+
+impl From<Candidate> for Package {
+    fn from(candidate: Candidate) -> Self {
+        Self { candidates: vec![candidate] }
+    }
+}
+
+impl FromIterator<Candidate> for Package {
+    fn from_iter<I: IntoIterator<Item = Candidate>>(candidates: I) -> Self {
+        Self { candidates: candidates.into_iter().collect() }
+    }
+}
+
+/// The selection gives up after so many packages in a row that it could not take, once the block is nearly
 /// full; as Bitcoin Core's `MAX_CONSECUTIVE_FAILURES`.
 const MAX_MISSES: u32 = 1_000;
 
@@ -67,8 +88,8 @@ impl Room {
     }
 }
 
-/// Takes candidates in their order while they fit.
-pub(crate) fn select(room: &Room, candidates: impl IntoIterator<Item = Candidate>) -> Selection {
+/// Takes packages in their order while they fit.
+pub(crate) fn select<P: Into<Package>>(room: &Room, packages: impl IntoIterator<Item = P>) -> Selection {
     let mut taken = Selection {
         transactions: Vec::new(),
         fees: Amount::ZERO,
@@ -79,20 +100,15 @@ pub(crate) fn select(room: &Room, candidates: impl IntoIterator<Item = Candidate
     let (mut transaction_bytes, mut misses) = (0, 0);
     let mut passed_over: HashSet<TxId> = HashSet::new();
     let mut spent: HashSet<OutPoint> = HashSet::new();
-    for Candidate { transaction, fee } in candidates {
-        let inputs = &transaction.transaction().inputs;
-        let bytes = transaction_bytes + u64::from(transaction.size());
-        let signatures = taken.signatures + u64::from(transaction.signatures());
-        // An overflow of the sums is a fee that no coins can pay: such a candidate is passed over as well.
-        let sums = taken.fees.checked_add(fee).zip(taken.claim.checked_add(fee));
-        let fitting = sums.filter(|(_, claim)| {
-            room.block_bytes(*claim, bytes) <= room.max_bytes
-                && signatures <= room.max_signatures
-                && (passed_over.is_empty() || !inputs.iter().any(|input| passed_over.contains(&input.txid)))
-                && !inputs.iter().any(|input| spent.contains(input))
+    for package in packages {
+        let Package { candidates } = package.into();
+        let fitting = sum(&candidates, &taken, transaction_bytes).filter(|sum| {
+            room.block_bytes(sum.claim, sum.bytes) <= room.max_bytes
+                && sum.signatures <= room.max_signatures
+                && (passed_over.is_empty() || !stands_on(&candidates, &passed_over))
         });
-        let Some((fees, claim)) = fitting else {
-            passed_over.insert(transaction.txid());
+        let Some(sum) = fitting.filter(|_| spend(&candidates, &mut spent)) else {
+            passed_over.extend(candidates.iter().map(|candidate| candidate.transaction.txid()));
             misses += 1;
             let nearly_full = taken.bytes + NEARLY_FULL_BYTES > room.max_bytes
                 || taken.signatures + NEARLY_FULL_SIGNATURES > room.max_signatures;
@@ -102,11 +118,53 @@ pub(crate) fn select(room: &Room, candidates: impl IntoIterator<Item = Candidate
             continue;
         };
         misses = 0;
-        spent.extend(inputs);
-        transaction_bytes = bytes;
-        taken.bytes = room.block_bytes(claim, bytes);
-        (taken.fees, taken.claim, taken.signatures) = (fees, claim, signatures);
-        taken.transactions.push(transaction);
+        transaction_bytes = sum.bytes;
+        taken.bytes = room.block_bytes(sum.claim, sum.bytes);
+        (taken.fees, taken.claim, taken.signatures) = (sum.fees, sum.claim, sum.signatures);
+        taken.transactions.extend(candidates.into_iter().map(|candidate| candidate.transaction));
     }
     taken
+}
+
+/// What a block would hold.
+struct Sum {
+    fees: Amount,
+    claim: Amount,
+    signatures: u64,
+    /// Bytes of its transactions.
+    bytes: u64,
+}
+
+/// What the block would hold with a package. An overflow is a fee that no coins can pay: nothing then.
+fn sum(candidates: &[Candidate], taken: &Selection, bytes: u64) -> Option<Sum> {
+    let start = Sum { fees: taken.fees, claim: taken.claim, signatures: taken.signatures, bytes };
+    candidates.iter().try_fold(start, |sum, Candidate { transaction, fee }| {
+        Some(Sum {
+            fees: sum.fees.checked_add(*fee)?,
+            claim: sum.claim.checked_add(*fee)?,
+            signatures: sum.signatures + u64::from(transaction.signatures()),
+            bytes: sum.bytes + u64::from(transaction.size()),
+        })
+    })
+}
+
+fn inputs(candidates: &[Candidate]) -> impl Iterator<Item = &OutPoint> {
+    candidates.iter().flat_map(|candidate| &candidate.transaction.transaction().inputs)
+}
+
+fn stands_on(candidates: &[Candidate], passed_over: &HashSet<TxId>) -> bool {
+    inputs(candidates).any(|input| passed_over.contains(&input.txid))
+}
+
+/// Marks what a package spends; nothing, and false, where any of it is spent already.
+fn spend(candidates: &[Candidate], spent: &mut HashSet<OutPoint>) -> bool {
+    for (count, input) in inputs(candidates).enumerate() {
+        if !spent.insert(*input) {
+            for before in inputs(candidates).take(count) {
+                spent.remove(before);
+            }
+            return false;
+        }
+    }
+    true
 }

@@ -24,7 +24,7 @@ use chain::{
 };
 use thiserror::Error;
 
-use crate::selection::{Candidate, Room, Selection, select};
+use crate::selection::{Package, Room, Selection, select};
 
 /// Bytes of the extranonce, which opens the coinbase's free run: a little-endian u64.
 pub const EXTRANONCE_BYTES: usize = 8;
@@ -108,24 +108,26 @@ pub struct Template {
 }
 
 impl Template {
-    /// Makes a template of the candidates that fit, taken in their order. They come as the mempool keeps
-    /// them: each once, parents before children, all of them valid in the block at the request's height.
+    /// Makes a template of the packages that fit, taken in their order. They come as the mempool keeps
+    /// them: each once, parents before children, all of them valid in the block at the request's height. No more
+    /// of them are asked for than it takes to fill the block.
     ///
     /// # Errors
     /// When the request's bits are no target, or no time is both above the median time past and acceptable
     /// to other nodes.
-    pub fn new(
+    pub fn new<P: Into<Package>>(
         request: &TemplateRequest<'_>,
-        candidates: impl IntoIterator<Item = Candidate>,
+        packages: impl IntoIterator<Item = P>,
     ) -> Result<Self, TemplateError> {
         let target = request.bits.to_target()?;
         let (min_time, max_time) = time_bounds(request)?;
         let mut coinbase = Coinbase { height: request.height, free: request.free_run, outputs: Vec::new() };
         let Selection { transactions, fees, claim, signatures, bytes } =
-            select(&room(request, &coinbase), candidates);
+            select(&room(request, &coinbase), packages);
         if claim != Amount::ZERO {
             coinbase.outputs.push(Output::pay(request.pay_to, claim));
         }
+        // Each transaction's leaf was hashed when it was checked: what is left is the tree above the leaves.
         let leaves: Vec<[u8; 32]> = std::iter::once(coinbase.txid().to_bytes())
             .chain(transactions.iter().map(|transaction| transaction.witness_txid().to_bytes()))
             .collect();

@@ -4,7 +4,7 @@
 //! seen at one tip (threat R16). Closures return plain values and make no JSON, so that the ledger is held
 //! only for look-ups. Commands are methods of their own. No value here is JSON; no JSON type is used here.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use chain::{
     address::Address,
@@ -20,8 +20,9 @@ use chain::{
 use thiserror::Error;
 
 pub use crate::commands::{
-    Accepted, AddPeer, BlockSubmission, BlockVerdict, CoinSet, CommandError, MempoolVerdict, MiningState,
-    NetworkState, Peer, Rejection, RejectionKind, TemplateData, TemplateTransaction,
+    Accepted, AddPeer, BlockSubmission, BlockVerdict, BlockWithSpent, ChainVerdict, CheckLevel, CoinSet,
+    CommandError, MempoolVerdict, MiningState, NetworkState, Peer, Rejection, RejectionKind, TemplateData,
+    TemplateTransaction,
 };
 
 /// The node cannot answer: it is shutting down, or its engine has ended.
@@ -142,6 +143,53 @@ pub trait Backend: Send + Sync + 'static {
     /// When the set could not be read.
     fn coin_set(&self) -> impl Future<Output = Result<CoinSet, CommandError>> + Send;
 
+    /// A block on any branch, and with `with_spent` the coins that it spent; `None` where the body is not
+    /// known. It is read without holding up the engine: what a block says does not depend on the tip.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn read_block(
+        &self,
+        hash: BlockHash,
+        with_spent: bool,
+    ) -> impl Future<Output = Result<Option<BlockWithSpent>, CommandError>> + Send;
+
+    /// Checks the last `blocks` blocks of the active chain again, all of them for `None`. Nothing is changed
+    /// and nothing is mended.
+    ///
+    /// # Errors
+    /// [`CommandError::Busy`] while another check runs, [`CommandError::TooMuch`] when undoing so many blocks
+    /// takes more memory than it may.
+    fn verify_chain(
+        &self,
+        level: CheckLevel,
+        blocks: Option<u32>,
+    ) -> impl Future<Output = Result<ChainVerdict, CommandError>> + Send;
+
+    /// Treats a block, and all that stands on it, as invalid until [`Backend::reconsider_block`].
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownBlock`], [`CommandError::GenesisBlock`].
+    fn invalidate_block(&self, hash: BlockHash) -> impl Future<Output = Result<(), CommandError>> + Send;
+
+    /// Forgets that a block, those that it stands on and those that stand on it, were found or called invalid.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownBlock`].
+    fn reconsider_block(&self, hash: BlockHash) -> impl Future<Output = Result<(), CommandError>> + Send;
+
+    /// Prefers a block to all others whose chains have as much work, as if it had come first.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownBlock`].
+    fn make_precious(&self, hash: BlockHash) -> impl Future<Output = Result<(), CommandError>> + Send;
+
+    /// Writes the mempool to its file; the file.
+    ///
+    /// # Errors
+    /// [`CommandError::NotSaved`].
+    fn save_mempool(&self) -> impl Future<Output = Result<PathBuf, CommandError>> + Send;
+
     /// The connected peers, in the order in which they connected.
     ///
     /// # Errors
@@ -200,13 +248,6 @@ pub trait View {
     /// When the store fails.
     fn block(&self, hash: &BlockHash) -> Result<Option<Arc<Block>>, ViewError>;
 
-    /// The fee of each transaction after the coinbase of an active block, in their order; `None` when it is
-    /// no longer known (the block is on a side branch).
-    ///
-    /// # Errors
-    /// When the store fails.
-    fn block_fees(&self, hash: &BlockHash) -> Result<Option<Vec<Amount>>, ViewError>;
-
     /// A transaction of the mempool.
     fn mempool_transaction(&self, txid: &TxId) -> Option<Arc<Transaction>>;
 
@@ -224,6 +265,21 @@ pub trait View {
 
     /// The mempool's transactions, each after those that it depends on.
     fn mempool_entries(&self) -> Vec<MempoolEntry>;
+
+    /// A transaction of the mempool.
+    fn mempool_entry(&self, txid: &TxId) -> Option<MempoolEntry>;
+
+    /// The transactions of the mempool that a transaction of it depends on, directly or not, without itself,
+    /// each after those that it depends on; `None` when the transaction is not in the mempool.
+    fn mempool_ancestors(&self, txid: &TxId) -> Option<Vec<MempoolEntry>>;
+
+    /// The transactions of the mempool that depend on a transaction of it, directly or not, without itself,
+    /// each after those that it depends on; `None` when the transaction is not in the mempool.
+    fn mempool_descendants(&self, txid: &TxId) -> Option<Vec<MempoolEntry>>;
+
+    /// What became of a transaction that was in the mempool and left it without being mined, as far as that is
+    /// remembered.
+    fn departure(&self, txid: &TxId) -> Option<Departure>;
 
     /// How far the node is.
     fn sync(&self) -> SyncState;
@@ -291,8 +347,6 @@ pub struct HeaderEntry {
     pub median_time_past: Time,
     /// Whether it is active, and how far it was validated.
     pub status: BlockStatus,
-    /// The number of transactions of its body, the coinbase included; `None` when the body is not known.
-    pub transactions: Option<u32>,
 }
 
 /// The end of a branch.
@@ -405,6 +459,55 @@ pub struct MempoolEntry {
     pub height: chain::height::Height,
     /// Transactions of the mempool whose outputs it spends.
     pub depends: Vec<TxId>,
+    /// Transactions of the mempool that spend its outputs.
+    pub spent_by: Vec<TxId>,
+    /// It and all that it depends on.
+    pub ancestors: Kin,
+    /// It and all that depend on it.
+    pub descendants: Kin,
+    /// The transactions with which it is mined, or evicted, together: what they pay decides its place.
+    pub chunk: Chunk,
+}
+
+/// Transactions of the mempool that are mined, or evicted, together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// The sum of their sizes in bytes.
+    pub bytes: u64,
+    /// The sum of their fees.
+    pub fees: Amount,
+}
+
+/// Why a transaction left the mempool without being mined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// One that pays more took its place, or that of what it depended on.
+    Replaced {
+        /// Which.
+        by: TxId,
+    },
+    /// The mempool was full, and it paid least.
+    Evicted,
+    /// It waited too long.
+    Expired,
+    /// A block spends a coin that it, or what it depended on, spends too.
+    Conflict {
+        /// The transaction that was mined.
+        with: TxId,
+    },
+    /// A reorganisation made it invalid.
+    Invalidated,
+}
+
+/// Some transactions of the mempool, added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kin {
+    /// How many they are.
+    pub count: u32,
+    /// The sum of their sizes in bytes.
+    pub bytes: u64,
+    /// The sum of their fees.
+    pub fees: Amount,
 }
 
 /// The mempool as a whole.
@@ -424,6 +527,12 @@ pub struct MempoolState {
     pub min_fee_rate: Amount,
     /// The least fee rate that is ever relayed, in pebbles per 1,000 bytes.
     pub min_relay_fee_rate: Amount,
+    /// By how much, in pebbles per 1,000 bytes, one must pay more than what it replaces.
+    pub incremental_fee_rate: Amount,
+    /// The most transactions of one cluster.
+    pub max_cluster_count: u32,
+    /// The most bytes of one cluster.
+    pub max_cluster_bytes: u64,
 }
 
 /// How far the node is.

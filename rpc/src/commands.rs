@@ -1,6 +1,6 @@
 //! What goes into the commands of a [`Backend`](crate::backend::Backend), and what comes out: plain values.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chain::{
     address::Address,
@@ -11,7 +11,8 @@ use chain::{
     ledger::BlockId,
     pow::CompactTarget,
     time::Time,
-    transaction::{Coinbase, Transaction},
+    transaction::{Coinbase, OutPoint, Output, Transaction},
+    utxo::Undo,
 };
 use thiserror::Error;
 
@@ -50,6 +51,21 @@ pub enum CommandError {
     /// The peer is not on the list.
     #[error("the node has not been added; `addnode PEER add` puts it on the list")]
     PeerNotAdded,
+    /// No header that is known has this hash.
+    #[error("Block not found; getblockhash gives the hash at a height")]
+    UnknownBlock,
+    /// What was asked cannot be done to the genesis block.
+    #[error("the genesis block cannot be invalid: without it there is no chain")]
+    GenesisBlock,
+    /// The same long work is being done for somebody else.
+    #[error("{0} is running already; wait until it has ended")]
+    Busy(&'static str),
+    /// The work takes more memory than it may.
+    #[error("{0}")]
+    TooMuch(String),
+    /// The mempool was not written.
+    #[error("Unable to dump mempool to disk: {0}")]
+    NotSaved(String),
 }
 
 /// Why a transaction was not accepted into the mempool.
@@ -159,6 +175,73 @@ pub struct TemplateTransaction {
     pub signatures: u32,
     /// The positions (from 0) in the template of the transactions whose outputs it spends.
     pub depends: Vec<usize>,
+}
+
+/// A block and what it took from the UTXO set.
+#[derive(Debug, Clone)]
+pub struct BlockWithSpent {
+    /// The block.
+    pub block: Arc<Block>,
+    /// The coins of earlier blocks that it spends; `None` when they were not asked for, or are not known
+    /// because the block is not part of the active chain.
+    pub spent: Option<Undo>,
+}
+
+impl BlockWithSpent {
+    /// The coins that each transaction after the coinbase spends, in their order and that of their inputs;
+    /// `None` when they are not known.
+    #[must_use]
+    pub fn inputs(&self) -> Option<Vec<Vec<Output>>> {
+        let mut known: HashMap<OutPoint, Output> =
+            self.spent.as_ref()?.iter().map(|(outpoint, coin)| (*outpoint, coin.output.clone())).collect();
+        let mut inputs = Vec::with_capacity(self.block.transactions.len());
+        for transaction in &self.block.transactions {
+            let spent = transaction.inputs.iter().map(|outpoint| known.remove(outpoint));
+            inputs.push(spent.collect::<Option<Vec<Output>>>()?);
+            let txid = transaction.txid();
+            let made = (0..).zip(&transaction.outputs);
+            known.extend(made.map(|(index, output)| (OutPoint { txid, index }, output.clone())));
+        }
+        Some(inputs)
+    }
+
+    /// The fee of each transaction after the coinbase, in their order; `None` when it is not known.
+    #[must_use]
+    pub fn fees(&self) -> Option<Vec<Amount>> {
+        let sum = |outputs: &[Output]| {
+            outputs.iter().try_fold(Amount::ZERO, |sum, output| sum.checked_add(output.amount))
+        };
+        let inputs = self.inputs()?;
+        let transactions = self.block.transactions.iter().zip(&inputs);
+        let fee = |(transaction, inputs): (&Arc<Transaction>, &Vec<Output>)| {
+            sum(inputs)?.checked_sub(sum(&transaction.outputs)?)
+        };
+        transactions.map(fee).collect()
+    }
+}
+
+/// How thoroughly blocks are checked again; each level does what those before it do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CheckLevel {
+    /// Bodies are read, and checksums and hashes compared.
+    Bodies,
+    /// The isolated rules hold.
+    Rules,
+    /// Undo data is read, and fits the inputs of its block.
+    Undo,
+    /// The blocks are disconnected in memory, and the coins are what they say.
+    Disconnect,
+    /// The blocks are connected again in memory, under all rules.
+    Connect,
+}
+
+/// What came out of a check of blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChainVerdict {
+    /// Nothing is wrong.
+    Sound,
+    /// Something is wrong: what, and where.
+    Damaged(String),
 }
 
 /// The UTXO set as of one tip.

@@ -15,6 +15,7 @@ pub mod command;
 pub mod devnet;
 pub mod full_node;
 pub mod keys;
+pub mod lone_node;
 pub mod mining;
 pub mod process;
 pub mod signing;

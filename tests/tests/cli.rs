@@ -39,6 +39,20 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn errors_are_objects_where_answers_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    for words in [vec!["wallet", "balance", "--json"], vec!["wallet", "--json", "coins"]] {
+        let said = run(words.iter().copied().chain(["--datadir", word(&file)])).failure();
+        let last = said.lines().last().expect("an error");
+        let object: serde_json::Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{said}"));
+        assert_eq!(object["code"], -1, "{said}");
+        assert!(object["message"].as_str().is_some_and(|text| text.contains("is a file")), "{said}");
+    }
+}
+
+#[test]
 fn completions_are_a_script_that_bash_understands() {
     let script = run(["completions", "bash"]).success();
     let mut bash = Command::new("bash");

@@ -52,7 +52,7 @@ fn template(bits: u32, mark: u8) -> Arc<Template> {
         pay_to: Address::from_bytes([5; 32]),
         free_run: [0; FREE_RUN_BYTES],
     };
-    Arc::new(Template::new(&request, []).expect("a valid request"))
+    Arc::new(Template::new(&request, Vec::<crate::Candidate>::new()).expect("a valid request"))
 }
 
 fn job(bits: u32, mark: u8, nonces: RangeInclusive<u32>) -> Job {

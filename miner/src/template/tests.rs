@@ -224,7 +224,7 @@ fn the_time_is_the_clocks_or_just_above_the_median() {
     let params = Params::dev();
     let at = |median: u32| {
         let median_time_past = Time::from_secs(median);
-        Template::new(&TemplateRequest { median_time_past, ..request(&params) }, [])
+        Template::new(&TemplateRequest { median_time_past, ..request(&params) }, Vec::<Candidate>::new())
     };
     let (now, ahead) = (NOW.secs(), params.max_future_secs());
     let behind = at(now - 100).expect("the usual case");
@@ -246,7 +246,7 @@ fn the_time_is_the_clocks_or_just_above_the_median() {
 fn bits_that_are_no_target_are_refused() {
     let params = Params::dev();
     let bits = CompactTarget::from_u32(0x2080_0001);
-    let refused = Template::new(&TemplateRequest { bits, ..request(&params) }, []);
+    let refused = Template::new(&TemplateRequest { bits, ..request(&params) }, Vec::<Candidate>::new());
     assert!(matches!(refused, Err(TemplateError::Bits(_))), "{refused:?}");
 }
 

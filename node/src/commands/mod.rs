@@ -18,7 +18,10 @@ use std::{
     process::ExitCode,
 };
 
-use ::rpc::{client::ClientError, error::RpcError};
+use ::rpc::{
+    client::ClientError,
+    error::{RpcError, code},
+};
 use anyhow::Context;
 use clap::Parser;
 
@@ -31,7 +34,9 @@ use crate::{
 #[must_use]
 pub fn main() -> ExitCode {
     shutdown::abort_on_panic();
-    exit_code(run(Cli::parse().command))
+    let command = Cli::parse().command;
+    let form = error_form(&command);
+    exit_code(run(command), form)
 }
 
 /// Does what was asked.
@@ -50,9 +55,28 @@ pub fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// How an error is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorForm {
+    /// For people.
+    Text,
+    /// One line with a JSON object that has `code` and `message`, for programs.
+    Json,
+}
+
+/// In which form the errors of a command are said: in that of its answers.
+#[must_use]
+pub fn error_form(command: &Command) -> ErrorForm {
+    match command {
+        Command::Wallet(args) if args.json => ErrorForm::Json,
+        Command::Mine(args) if args.json => ErrorForm::Json,
+        _ => ErrorForm::Text,
+    }
+}
+
 /// Zero only for success; else says on stderr what went wrong, with its causes.
 #[must_use]
-pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
+pub fn exit_code(outcome: anyhow::Result<()>, form: ErrorForm) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
@@ -61,6 +85,10 @@ pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
         // Whoever read our answer has seen enough, as `head` does.
         return ExitCode::SUCCESS;
     }
+    if form == ErrorForm::Json {
+        say(&error_json(&error).to_string());
+        return ExitCode::FAILURE;
+    }
     match error.downcast_ref::<RpcRefusal>() {
         Some(RpcRefusal(error)) => {
             say(&format!("error code: {}\nerror message:\n{}", error.code, error.message));
@@ -68,6 +96,16 @@ pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
         None => say(&format!("error: {}", causes(&error))),
     }
     ExitCode::FAILURE
+}
+
+/// The error as an object: the code is the node's where it refused, else Bitcoin Core's for any other error.
+fn error_json(error: &anyhow::Error) -> serde_json::Value {
+    let of_node = |cause: &(dyn std::error::Error + 'static)| {
+        let refusal = cause.downcast_ref::<RpcError>().map(|error| error.code);
+        refusal.or_else(|| cause.downcast_ref::<ClientError>()?.code())
+    };
+    let code = error.chain().find_map(of_node).unwrap_or(code::MISC);
+    serde_json::json!({ "code": code, "message": causes(error) })
 }
 
 /// A node's refusal as `bitcoin-cli` shows it.
@@ -135,5 +173,17 @@ mod tests {
         struct Outer(#[source] io::Error);
         let error = anyhow::Error::new(Outer(io::Error::other("no room"))).context("writing");
         assert_eq!(causes(&error), "writing: it failed: no room");
+    }
+
+    #[test]
+    fn errors_are_objects_with_the_code_of_whoever_refused() {
+        let refusal = RpcError::new(code::VERIFY_REJECTED, "no");
+        for error in [anyhow::Error::new(refusal.clone()), ClientError::Rpc(refusal).into()] {
+            let object = error_json(&error.context("sending"));
+            assert_eq!(object["code"], code::VERIFY_REJECTED);
+            assert!(object["message"].as_str().is_some_and(|text| text.starts_with("sending")), "{object}");
+        }
+        let own = error_json(&anyhow::anyhow!("there is no such wallet"));
+        assert_eq!(own, serde_json::json!({"code": code::MISC, "message": "there is no such wallet"}));
     }
 }

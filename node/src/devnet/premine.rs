@@ -112,7 +112,7 @@ pub fn mine(
             pay_to: *payee,
             free_run: [0; FREE_RUN_BYTES],
         };
-        let block = solve(&search, &Template::new(&request, [])?, cancelled)?;
+        let block = solve(&search, &Template::new(&request, Vec::<miner::Package>::new())?, cancelled)?;
         ledger.submit(block.clone(), time)?;
         blocks.push(block);
         on_block(height);

@@ -4,6 +4,7 @@
 //! `on(event, now) -> actions`. The same engine runs live (`live/`) and on a simulator's clock, and the same
 //! events give the same actions. A storage failure is the only error, and it must stop the node (threat C06).
 
+mod advice;
 mod conversation;
 mod download;
 pub mod mempool;
@@ -26,7 +27,10 @@ use chain::{
 use self::{
     conversation::PeerState,
     download::Window,
-    mempool::{AcceptError, MAX_MEMPOOL_BYTES, Mempool},
+    mempool::{
+        AcceptError, Giver, MAX_MEMPOOL_MEMORY_BYTES, Mempool,
+        file::{Restored, Saved},
+    },
 };
 use crate::p2p::{FromNet, Peer, RequestId, ToNet, wire::Verdict};
 
@@ -90,7 +94,7 @@ impl<S: Store> Engine<S> {
     pub fn new(ledger: Ledger<S>, agent: String) -> Self {
         Self {
             ledger,
-            mempool: Mempool::new(MAX_MEMPOOL_BYTES),
+            mempool: Mempool::new(MAX_MEMPOOL_MEMORY_BYTES),
             peers: BTreeMap::new(),
             window: Window::default(),
             early: Vec::new(),
@@ -158,7 +162,10 @@ impl<S: Store> Engine<S> {
             }
             // Where we listen concerns whoever bootstraps from us, not the ledger.
             Event::Net(FromNet::Listening { .. }) => {}
-            Event::Tick => self.on_tick(now)?,
+            Event::Tick => {
+                self.mempool.expire(now.wall);
+                self.on_tick(now)?;
+            }
         }
         Ok(self.drain())
     }
@@ -211,13 +218,50 @@ impl<S: Store> Engine<S> {
         transaction: impl Into<Arc<Transaction>>,
         now: Now,
     ) -> Result<TxId, AcceptError> {
-        let outcome = self.mempool.accept(transaction, &self.ledger, now.wall);
-        if let Err(AcceptError::Storage(error)) = &outcome {
-            self.note_storage(error);
+        let mut outcomes = self.submit_transactions(vec![transaction.into()], now);
+        outcomes.pop().expect("one transaction has one outcome")
+    }
+
+    /// Takes transactions from a user, parents before children, and announces them: all coins are looked up
+    /// together and all signatures verified together.
+    ///
+    /// # Errors
+    /// For each, why it was not taken. [`AcceptError::Storage`] must stop the node.
+    pub fn submit_transactions(
+        &mut self,
+        transactions: Vec<Arc<Transaction>>,
+        now: Now,
+    ) -> Vec<Result<TxId, AcceptError>> {
+        let outcomes = self.mempool.accept_batch(transactions, &self.ledger, now.wall);
+        for outcome in &outcomes {
+            match outcome {
+                Ok(txid) => {
+                    self.remember(txid);
+                    self.publish_waiting(txid);
+                }
+                Err(AcceptError::Storage(error)) => self.note_storage(error),
+                Err(_) => {}
+            }
         }
-        let txid = outcome?;
-        self.publish_waiting(&txid);
-        Ok(txid)
+        outcomes
+    }
+
+    /// Takes transactions of a file in which the mempool was saved.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the node must stop.
+    pub fn restore_mempool(&mut self, saved: Vec<Saved>, now: Now) -> Result<Restored, StoreError> {
+        let ids: Vec<TxId> = saved.iter().map(|saved| saved.transaction.txid()).collect();
+        let restored = self.mempool.restore(saved, &self.ledger, now.wall)?;
+        ids.iter().for_each(|txid| self.remember(txid));
+        Ok(restored)
+    }
+
+    /// The ledger need not verify again, in a block, what waits here.
+    fn remember(&mut self, txid: &TxId) {
+        if let Some(entry) = self.mempool.get(txid) {
+            self.ledger.remember(Arc::clone(entry.verified()));
+        }
     }
 
     /// Announces a transaction of the mempool once more; whether it is there.
@@ -239,9 +283,13 @@ impl<S: Store> Engine<S> {
         transaction: Transaction,
         now: Now,
     ) -> Result<Verdict, StoreError> {
-        match self.mempool.accept(transaction, &self.ledger, now.wall) {
+        let giver = Giver(peer.0);
+        let mut outcomes =
+            self.mempool.accept_from(giver, vec![Arc::new(transaction)], &self.ledger, now.wall);
+        match outcomes.pop().expect("one transaction has one outcome") {
             Ok(txid) => {
                 tracing::debug!(%peer, %txid, "transaction accepted");
+                self.remember(&txid);
                 Ok(Verdict::Accept)
             }
             Err(AcceptError::Storage(error)) => Err(error),
@@ -282,13 +330,17 @@ impl<S: Store> Engine<S> {
         }
         let update = outcome?;
         self.last_block = Some(block);
-        for (id, error) in &update.refused {
-            tracing::warn!(hash = %id.hash, height = %id.height, %error, "block refused");
-        }
+        Self::report_refusals(&update);
         if update.moved_tip() {
             self.follow(&update, now)?;
         }
         Ok(update)
+    }
+
+    fn report_refusals(update: &Update) {
+        for (id, error) in &update.refused {
+            tracing::warn!(hash = %id.hash, height = %id.height, %error, "block refused");
+        }
     }
 
     fn follow(&mut self, update: &Update, now: Now) -> Result<(), StoreError> {

@@ -70,7 +70,7 @@ pub fn template(
         pay_to: address,
         free_run,
     };
-    Template::new(&request, engine.mempool().candidates())
+    Template::new(&request, engine.mempool().packages())
 }
 
 /// Starts the miner's threads. What they find is submitted through `engine`.

@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod clock;
+pub mod mempool_file;
 pub mod mining;
 pub mod rpc_url;
 pub mod thread;
@@ -32,7 +33,7 @@ use self::{
     clock::Clock,
     mining::MiningConfig,
     rpc_url::RpcUrlFile,
-    thread::{EngineError, NetQueues},
+    thread::{Beside, EngineError, NetQueues},
 };
 use crate::{
     engine::Engine,
@@ -190,7 +191,9 @@ async fn serve(
         None
     };
     let engine = Engine::new(ledger, AGENT.into());
-    let (engine, engine_end) = thread::spawn(engine, clock, queues, index.clone(), stopping.clone())?;
+    let mempool_file = config.datadir.join(mempool_file::MEMPOOL_FILE);
+    let beside = Beside { mempool_file, index: index.clone() };
+    let (engine, engine_end) = thread::spawn(engine, clock, queues, beside, stopping.clone())?;
     parts.spawn(async { Ok(engine_end.await.map_err(|_| NodeError::Panicked("the engine"))??) });
     let net = service.run(commands, events, until(stopping.clone()));
     parts.spawn(async { Ok(net.await?) });

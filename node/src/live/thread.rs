@@ -4,7 +4,7 @@
 //! Whoever wants something sends a closure; whoever wants to know what happened watches [`Pulse`] or follows
 //! the broadcast of updates.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use chain::{
     ledger::{Tip, Update},
@@ -13,7 +13,7 @@ use chain::{
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use super::clock::Clock;
+use super::{clock::Clock, mempool_file};
 use crate::{
     engine::{Action, Engine, Event, Now},
     p2p::{FromNet, ToNet},
@@ -30,6 +30,8 @@ pub const MAX_FROM_NET: usize = 256;
 const MAX_UPDATES: usize = 1_024;
 /// How often the engine is told that time passes.
 const TICK: Duration = Duration::from_secs(1);
+/// Transactions of the saved mempool that are verified between two events, at the most.
+const MAX_RESTORED: usize = 500;
 
 /// The engine of a running node.
 pub type LiveEngine = Engine<RocksStore>;
@@ -133,8 +135,17 @@ pub enum EngineError {
     Storage(#[from] StoreError),
 }
 
-/// Starts the engine's thread; `index` is woken while it is behind the tip. It ends when `shutdown` turns true or the store fails; the receiver then gets
-/// the result, or an error where the thread panicked.
+/// What the engine's thread keeps up beside the engine.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// The file that what waits is taken back from at the start, and written to at an orderly end.
+    pub mempool_file: PathBuf,
+    /// The indexer, which is woken while it is behind the tip.
+    pub index: Option<IndexHandle>,
+}
+
+/// Starts the engine's thread. It ends when `shutdown` turns true or the store fails; the receiver then gets the
+/// result, or an error where the thread panicked.
 ///
 /// # Errors
 /// [`EngineError::Thread`].
@@ -142,7 +153,7 @@ pub fn spawn(
     engine: LiveEngine,
     clock: Clock,
     net: NetQueues,
-    index: Option<IndexHandle>,
+    beside: Beside,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(EngineHandle, tokio::sync::oneshot::Receiver<Result<(), EngineError>>), EngineError> {
     let (calls, incoming) = mpsc::channel(MAX_CALLS);
@@ -151,7 +162,7 @@ pub fn spawn(
     let handle = EngineHandle { calls, pulse, updates: updates.clone(), clock };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (ended, end) = tokio::sync::oneshot::channel();
-    let live = Live { engine, clock, to_net: net.to, pulse: pulse_sender, updates, index };
+    let live = Live { engine, clock, to_net: net.to, pulse: pulse_sender, updates, beside };
     thread::Builder::new().name("engine".into()).spawn(move || {
         // Nobody waits for the end where the whole node is being torn down.
         drop(ended.send(runtime.block_on(live.run(net.from, incoming, shutdown))));
@@ -176,10 +187,18 @@ struct Live {
     to_net: mpsc::Sender<ToNet>,
     pulse: watch::Sender<Pulse>,
     updates: broadcast::Sender<Arc<Update>>,
-    index: Option<IndexHandle>,
+    beside: Beside,
 }
 
 impl Live {
+    /// What waits is worth keeping, and not worth an error.
+    fn save_mempool(&self) {
+        let bytes = self.engine.mempool().to_bytes(&self.engine.ledger().chain().id());
+        if let Err(error) = mempool_file::write(&self.beside.mempool_file, &bytes) {
+            tracing::warn!(path = %self.beside.mempool_file.display(), %error, "the mempool is not saved");
+        }
+    }
+
     async fn run(
         mut self,
         mut from_net: mpsc::Receiver<FromNet>,
@@ -188,10 +207,17 @@ impl Live {
     ) -> Result<(), EngineError> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let chain = self.engine.ledger().chain().id();
+        // Verified anew between other events: who starts with a full mempool answers at once.
+        let mut saved = VecDeque::from(mempool_file::read(&self.beside.mempool_file, &chain));
         loop {
             let actions = tokio::select! {
                 // On an orderly exit all is on the disk, so that not even a power loss costs a block.
                 _ = shutdown.wait_for(|stop| *stop) => {
+                    // A file that is not read to its end yet holds more than the mempool does.
+                    if saved.is_empty() {
+                        self.save_mempool();
+                    }
                     self.engine.flush()?;
                     return Ok(self.engine.ledger().store().sync()?);
                 }
@@ -202,6 +228,12 @@ impl Live {
                     self.engine.drain()
                 }
                 _ = ticks.tick() => self.engine.on(Event::Tick, self.clock.now())?,
+                () = std::future::ready(()), if !saved.is_empty() => {
+                    let batch = saved.drain(..saved.len().min(MAX_RESTORED)).collect();
+                    let restored = self.engine.restore_mempool(batch, self.clock.now())?;
+                    tracing::debug!(taken = restored.taken, dropped = restored.dropped, "mempool restored");
+                    self.engine.drain()
+                }
             };
             for action in actions {
                 match action {
@@ -211,9 +243,14 @@ impl Live {
                     Action::Update(update) => drop(self.updates.send(update)),
                 }
             }
+            // After the tip was announced: nobody waits for the disk. While there is more to come, the store decides
+            // when a batch is worth it.
+            if !self.engine.is_catching_up() {
+                self.engine.flush()?;
+            }
             let pulse = pulse_of(&self.engine);
             // What is flushed later, at a tick, is seen at a later turn: until then the index is behind.
-            if let Some(index) = self.index.as_ref().filter(|index| index.tip() != pulse.tip.id) {
+            if let Some(index) = self.beside.index.as_ref().filter(|index| index.tip() != pulse.tip.id) {
                 index.wake();
             }
             self.pulse.send_if_modified(|last| {

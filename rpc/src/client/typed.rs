@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Client, ClientError};
 use crate::{
-    methods::{Addresses, RawTransactions, Verbosity, method_table},
+    methods::{Addresses, BlockRef, RawTransactions, StatNames, Verbosity, method_table},
     types::*,
 };
 

@@ -8,7 +8,9 @@ use chain::{
     genesis::Chain,
     hash::{BlockHash, TxId},
     height::Height,
+    params::Params,
     pow::Target,
+    subsidy::subsidy,
     transaction::OutPoint,
 };
 
@@ -49,6 +51,10 @@ pub(super) async fn getblockchaininfo<B: Backend>(backend: &B) -> Result<Blockch
 /// The target of a header of the active chain, whose bits were checked.
 pub(super) fn tip_target(header: &Header) -> Result<Target, RpcError> {
     header.bits.to_target().map_err(|error| RpcError::new(code::INTERNAL, error.to_string()))
+}
+
+pub(super) async fn getdifficulty<B: Backend>(backend: &B) -> Result<f64, RpcError> {
+    Ok(difficulty(backend.read(|view| view.tip().header.bits).await?))
 }
 
 pub(super) async fn getblockcount<B: Backend>(backend: &B) -> Result<Height, RpcError> {
@@ -118,6 +124,8 @@ pub(super) async fn getblockheader<B: Backend>(
     if !verbose.unwrap_or(true) {
         return Ok(OneOf::Short(const_hex::encode(header.to_bytes())));
     }
+    let body = backend.read_block(blockhash, false).await?;
+    let transactions = body.and_then(|body| u32::try_from(body.block.transactions.len() + 1).ok());
     Ok(OneOf::Long(HeaderInfo {
         hash: entry.id.hash,
         confirmations: context.confirmations(),
@@ -132,13 +140,13 @@ pub(super) async fn getblockheader<B: Backend>(
         target: header.bits.to_target().ok(),
         difficulty: difficulty(header.bits),
         chainwork: entry.work,
-        transactions: entry.transactions,
+        transactions,
         previousblockhash: context.previous(),
         nextblockhash: context.next,
     }))
 }
 
-/// A block and what an answer about it needs, as of one tip.
+/// A block, and its header as of one tip. The body is the same whatever the tip is.
 struct BlockInContext {
     context: HeaderInContext,
     block: Arc<Block>,
@@ -146,13 +154,6 @@ struct BlockInContext {
 }
 
 impl BlockInContext {
-    fn find(view: &dyn View, hash: &BlockHash, with_fees: bool) -> Result<Self, RpcError> {
-        let context = HeaderInContext::find(view, hash).ok_or_else(block_not_found)?;
-        let block = view.block(hash)?.ok_or_else(body_not_found)?;
-        let fees = if with_fees { view.block_fees(hash)? } else { None };
-        Ok(Self { context, block, fees })
-    }
-
     fn to_json(&self, chain: &Chain, whole: bool) -> BlockInfo {
         let Self { context, block, fees } = self;
         let entry = &context.entry;
@@ -197,8 +198,11 @@ pub(super) async fn getblock<B: Backend>(
     verbosity: Option<Verbosity>,
 ) -> Result<OneOf<String, BlockInfo>, RpcError> {
     let verbosity = verbosity.unwrap_or(Verbosity(1)).0;
-    let with_fees = verbosity >= 2;
-    let found = backend.read(move |view| BlockInContext::find(view, &blockhash, with_fees)).await??;
+    let context = backend.read(move |view| HeaderInContext::find(view, &blockhash)).await?;
+    let context = context.ok_or_else(block_not_found)?;
+    let body = backend.read_block(blockhash, verbosity >= 2).await?.ok_or_else(body_not_found)?;
+    let fees = body.fees();
+    let found = BlockInContext { context, block: body.block, fees };
     Ok(match verbosity {
         0 => OneOf::Short(const_hex::encode(found.block.to_submission())),
         verbosity => OneOf::Long(found.to_json(backend.chain(), verbosity >= 2)),
@@ -247,6 +251,7 @@ pub(super) async fn gettxout<B: Backend>(
 
 pub(super) async fn gettxoutsetinfo<B: Backend>(backend: &B) -> Result<CoinSetInfo, RpcError> {
     let set = backend.coin_set().await?;
+    let issued = issued(backend.chain().params(), set.tip.height);
     Ok(CoinSetInfo {
         height: set.tip.height,
         bestblock: set.tip.hash,
@@ -254,5 +259,50 @@ pub(super) async fn gettxoutsetinfo<B: Backend>(backend: &B) -> Result<CoinSetIn
         hash_serialized: const_hex::encode(set.hash),
         disk_size: set.disk_bytes,
         total_amount: Coins(set.amount),
+        total_issued: Coins(issued),
+        total_unspendable_amount: Coins(issued.checked_sub(set.amount).unwrap_or(Amount::ZERO)),
+        supply_ok: set.amount <= issued,
     })
+}
+
+/// The sum of the subsidies of all heights up to `height`, one addition for each halving.
+fn issued(params: &Params, height: Height) -> Amount {
+    let mut sum = 0_u128;
+    let mut first = 1_u32;
+    while first <= height.get() {
+        let each = u128::from(subsidy(params, Height::new(first)).pebbles());
+        // The last height before the next halving.
+        let run_end = first
+            .checked_div(params.halving_blocks)
+            .and_then(|halvings| halvings.checked_add(1)?.checked_mul(params.halving_blocks)?.checked_sub(1));
+        let last = run_end.unwrap_or(u32::MAX).min(height.get());
+        sum += each * (u128::from(last - first) + 1);
+        // When every later subsidy is nothing, or there is no later height, the sum is complete.
+        match last.checked_add(1) {
+            Some(next) if each > 0 => first = next,
+            _ => break,
+        }
+    }
+    // All subsidies of a chain together are below 2^63 pebbles (rule G1).
+    Amount::from_pebbles(u64::try_from(sum).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_issued_is_the_sum_of_all_subsidies() {
+        let params = Params { halving_blocks: 7, reward: Amount::from_pebbles(1_001), ..Params::dev() };
+        let mut sum = 0;
+        for height in (0..200).map(Height::new) {
+            sum += subsidy(&params, height).pebbles();
+            assert_eq!(issued(&params, height).pebbles(), sum, "{height}");
+        }
+        assert_eq!(issued(&params, Height::new(u32::MAX)), params.max_supply());
+        let main = Params::main();
+        assert_eq!(issued(&main, Height::new(u32::MAX)), main.max_supply());
+        let never = Params { halving_blocks: u32::MAX, ..Params::dev() };
+        assert_eq!(issued(&never, Height::new(3)).pebbles(), 3 * never.reward.pebbles());
+    }
 }

@@ -3,6 +3,8 @@
 //! A method reads one snapshot or gives one command, and makes its JSON afterwards. It never keeps state.
 
 mod addresses;
+mod advice;
+mod block_stats;
 mod blockchain;
 mod control;
 mod mempool;
@@ -26,8 +28,8 @@ use serde_json::value::RawValue;
 pub use self::addresses::MAX_HISTORY_ENTRIES;
 use self::params::Arguments;
 pub use self::params::{
-    Addresses, MAX_ADDRESSES, MAX_TESTED_TRANSACTIONS, Param, ParamError, ParamSpec, RawTransactions,
-    Verbosity, command_line_params,
+    Addresses, BlockRef, MAX_ADDRESSES, MAX_STAT_NAMES, MAX_TESTED_TRANSACTIONS, Param, ParamError,
+    ParamSpec, RawTransactions, StatNames, Verbosity, command_line_params,
 };
 pub(crate) use self::table::method_table;
 use crate::{
@@ -139,7 +141,14 @@ impl From<CommandError> for RpcError {
     fn from(error: CommandError) -> Self {
         let code = match &error {
             CommandError::Unavailable(_) => code::INTERNAL,
-            CommandError::View(_) | CommandError::WrongChain(_) | CommandError::NoMiningAddress => code::MISC,
+            CommandError::View(_)
+            | CommandError::WrongChain(_)
+            | CommandError::NoMiningAddress
+            | CommandError::TooMuch(_)
+            | CommandError::NotSaved(_) => code::MISC,
+            CommandError::UnknownBlock => code::INVALID_ADDRESS_OR_KEY,
+            // The code that Bitcoin Core gives to a second scan of the UTXO set.
+            CommandError::GenesisBlock | CommandError::Busy(_) => code::INVALID_PARAMETER,
             CommandError::Rejected(rejection) => match rejection.kind {
                 RejectionKind::AlreadyKnown => code::ALREADY_IN_CHAIN,
                 RejectionKind::MissingInputs | RejectionKind::FeeTooHigh => code::VERIFY,

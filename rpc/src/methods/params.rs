@@ -22,6 +22,9 @@ pub const MAX_ADDRESSES: usize = 1_000;
 /// The largest number of transactions that one `testmempoolaccept` takes, as in Bitcoin Core.
 pub const MAX_TESTED_TRANSACTIONS: usize = 25;
 
+/// The largest number of figures that one `getblockstats` names.
+pub const MAX_STAT_NAMES: usize = 64;
+
 /// A type that a parameter can have.
 pub trait Param: Sized {
     /// What is expected, for help and errors: `a height`.
@@ -149,7 +152,6 @@ impl Param for String {
 
 /// A hash, in Bitcoin Core's words when it is none.
 fn hash<T: std::str::FromStr>(value: Value) -> Result<T, ParamError> {
-    const HASH_DIGITS: usize = 64;
     let text = string(value)?;
     let digits = text.chars().count();
     if digits != HASH_DIGITS {
@@ -202,6 +204,50 @@ impl Param for Verbosity {
         match value {
             Value::Bool(verbose) => Ok(Self(u32::from(verbose))),
             value => u32::parse(value).map(Self),
+        }
+    }
+}
+
+/// The number of hexadecimal digits of a hash.
+const HASH_DIGITS: usize = 64;
+
+/// A block, named by its height in the active chain or by its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum BlockRef {
+    /// The height.
+    Height(Height),
+    /// The hash.
+    Hash(BlockHash),
+}
+
+impl Param for BlockRef {
+    const KIND: &'static str = "a height or a block hash";
+    const TEXT: bool = false;
+    fn parse(value: Value) -> Result<Self, ParamError> {
+        match value {
+            Value::String(_) => BlockHash::parse(value).map(Self::Hash),
+            // A command line takes a hash for a number where all of its digits are decimal.
+            Value::Number(number) if number.as_str().len() == HASH_DIGITS => {
+                BlockHash::parse(Value::String(number.to_string())).map(Self::Hash)
+            }
+            value => Height::parse(value).map(Self::Height),
+        }
+    }
+}
+
+/// Names of figures of a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct StatNames(pub Vec<String>);
+
+impl Param for StatNames {
+    const KIND: &'static str = "an array of names";
+    const TEXT: bool = false;
+    fn parse(value: Value) -> Result<Self, ParamError> {
+        match value {
+            Value::Array(names) => texts(names, MAX_STAT_NAMES, "names").map(Self),
+            other => wrong_type(&other, "array"),
         }
     }
 }

@@ -40,20 +40,58 @@ macro_rules! method_table {
                 /// Example: `cairn rpc getchaintips`
                 getchaintips() -> Vec<ChainTip> = blockchain::getchaintips;
 
+                /// The difficulty of the tip: how many times harder than Bitcoin's easiest target.
+                /// Example: `cairn rpc getdifficulty`
+                getdifficulty() -> f64 = blockchain::getdifficulty;
+
+                /// Figures about one block, named by height or, on any branch, by hash: fees, fee rates, sizes,
+                /// inputs, outputs, subsidy. Amounts are in pebbles, fee rates in pebbles a byte, rounded down;
+                /// sizes are whole bytes, since witnesses have no discount. The coinbase counts in txs, outs
+                /// and utxo_*, and nowhere else. With stats only those that it names. What needs the coins that
+                /// the block spent (fees, fee rates, utxo_size_inc) is refused outside the active chain.
+                /// Example: `cairn rpc getblockstats 0 '["txs", "subsidy"]'`
+                getblockstats(hash_or_height: BlockRef, stats: Option<StatNames>)
+                    -> BlockStats = block_stats::getblockstats;
+
                 /// An unspent output, or null when it does not exist or is spent. With include_mempool (the
                 /// default) the mempool counts.
                 /// Example: `cairn rpc gettxout TXID 0`
                 gettxout(txid: TxId, n: u32, include_mempool: Option<bool>)
                     -> Option<CoinInfo> = blockchain::gettxout;
 
-                /// The UTXO set: number and sum of all coins, and a hash by which two nodes compare. It reads
-                /// every coin and may take long.
+                /// The UTXO set: number and sum of all coins, a hash by which two nodes compare, the bytes on
+                /// the disk. total_issued is what the blocks up to this height may have created;
+                /// total_unspendable_amount is what of it no coin holds (miners did not claim it), and supply_ok
+                /// says that the coins do not exceed it. It reads every coin and may take long.
                 /// Example: `cairn rpc gettxoutsetinfo`
                 gettxoutsetinfo() -> CoinSetInfo = blockchain::gettxoutsetinfo;
+
+                /// Checks the last nblocks blocks again (6 unless given, 0 for all); true when nothing is wrong,
+                /// else false, and the log says what. checklevel is 0 to 4, 3 unless given, and each level does
+                /// what those below it do. 0: bodies are read, checksums and hashes compared. 1: the isolated rules
+                /// hold. 2: undo data is read and fits the inputs. 3: the blocks are disconnected in memory, and
+                /// the coins are what they say. 4: they are connected again under all rules, signatures too.
+                /// Example: `cairn rpc verifychain 4 10`
+                verifychain(checklevel: Option<u32>, nblocks: Option<u32>) -> bool = advice::verifychain;
+
+                /// Treats a block, and all that stands on it, as invalid, as if it broke a rule: the node follows
+                /// the best chain without it, until reconsiderblock.
+                /// Example: `cairn rpc invalidateblock "$(cairn rpc getbestblockhash)"`
+                invalidateblock(blockhash: BlockHash) -> () = advice::invalidateblock;
+
+                /// Takes back invalidateblock: the block, those below and those above it are judged again.
+                /// Example: `cairn rpc reconsiderblock "$(cairn rpc getbestblockhash)"`
+                reconsiderblock(blockhash: BlockHash) -> () = advice::reconsiderblock;
+
+                /// Treats a block as if it had come before all others whose chains have as much work. A later call
+                /// overrides it, and a new start of the node forgets it.
+                /// Example: `cairn rpc preciousblock "$(cairn rpc getbestblockhash)"`
+                preciousblock(blockhash: BlockHash) -> () = advice::preciousblock;
             }
             "Transactions and mempool" {
                 /// A transaction of the mempool or the active chain: in hexadecimal (verbosity 0, the default) or as
-                /// an object (1). With blockhash only that block is searched, whichever branch it is on.
+                /// an object (1). With blockhash only that block is searched, whichever branch it is on. For a
+                /// payment that was replaced in the mempool the error names the transaction that replaced it.
                 /// Example: `cairn rpc getrawtransaction TXID 1`
                 getrawtransaction(txid: TxId, verbosity: Option<Verbosity>, blockhash: Option<BlockHash>)
                     -> OneOf<String, TransactionInfo> = transactions::getrawtransaction;
@@ -69,7 +107,8 @@ macro_rules! method_table {
                 testmempoolaccept(rawtxs: RawTransactions, maxfeerate: Option<Coins>)
                     -> Vec<TestedTransaction> = transactions::testmempoolaccept;
 
-                /// The mempool as a whole: number, bytes, memory, and the least fee rates.
+                /// The mempool as a whole: number, bytes, memory, the least fee rates (mempoolminfee rises while it is
+                /// full), and the limits of clusters, the sets of transactions that depend on one another.
                 /// Example: `cairn rpc getmempoolinfo`
                 getmempoolinfo() -> MempoolInfo = mempool::getmempoolinfo;
 
@@ -78,6 +117,28 @@ macro_rules! method_table {
                 /// Example: `cairn rpc getrawmempool true`
                 getrawmempool(verbose: Option<bool>, mempool_sequence: Option<bool>)
                     -> OneOf<Vec<TxId>, BTreeMap<TxId, MempoolEntryInfo>> = mempool::getrawmempool;
+
+                /// What is known of one transaction of the mempool: fees, sizes, what it depends on, and the chunk
+                /// with which it is mined or evicted together. One that was replaced is refused with the id of the
+                /// transaction that replaced it.
+                /// Example: `cairn rpc getmempoolentry TXID`
+                getmempoolentry(txid: TxId) -> MempoolEntryInfo = mempool::getmempoolentry;
+
+                /// The transactions of the mempool that one of it depends on, directly or not: their ids, or with
+                /// verbose an object with what is known of each.
+                /// Example: `cairn rpc getmempoolancestors TXID`
+                getmempoolancestors(txid: TxId, verbose: Option<bool>)
+                    -> OneOf<Vec<TxId>, BTreeMap<TxId, MempoolEntryInfo>> = mempool::getmempoolancestors;
+
+                /// The transactions of the mempool that depend on one of it, directly or not: their ids, or with
+                /// verbose an object with what is known of each.
+                /// Example: `cairn rpc getmempooldescendants TXID true`
+                getmempooldescendants(txid: TxId, verbose: Option<bool>)
+                    -> OneOf<Vec<TxId>, BTreeMap<TxId, MempoolEntryInfo>> = mempool::getmempooldescendants;
+
+                /// Writes the mempool to its file in the data folder, as an orderly exit does; the file's path.
+                /// Example: `cairn rpc savemempool`
+                savemempool() -> SavedMempool = mempool::savemempool;
             }
             "Addresses" {
                 /// The unspent coins of one address or several, those of the mempool with 0 confirmations, as of the

@@ -13,10 +13,11 @@ use chain::{
 use super::{
     RawTransactions, Verbosity,
     blockchain::{HeaderInContext, block_not_found, body_not_found},
+    mempool::fate,
     parse_hex,
 };
 use crate::{
-    backend::{Backend, BlockStatus, IndexView, TransactionPlace, View},
+    backend::{Backend, BlockStatus, Departure, IndexView, TransactionPlace, View},
     error::{RpcError, code},
     types::*,
 };
@@ -31,24 +32,40 @@ struct Found {
     block: Option<HeaderInContext>,
 }
 
-/// Keeps the block alive instead of copying a transaction out of it on the engine's time.
+/// Shared with whoever else has it, so that nothing is copied on the engine's time.
 enum Body {
-    Mempool(Arc<Transaction>),
-    InBlock { block: Arc<Block>, position: usize },
+    Payment(Arc<Transaction>),
+    /// The coinbase of this block.
+    Coinbase(Arc<Block>),
+}
+
+impl Body {
+    /// The transaction at a position of a block; 0 is the coinbase.
+    fn of_block(block: Arc<Block>, position: usize) -> Result<Self, RpcError> {
+        match position.checked_sub(1) {
+            None => Ok(Self::Coinbase(block)),
+            Some(index) => match block.transactions.get(index) {
+                Some(transaction) => Ok(Self::Payment(Arc::clone(transaction))),
+                None => Err(missing(&Missing::Everywhere)),
+            },
+        }
+    }
 }
 
 /// Why a transaction was not found in a block that was named.
 enum Missing {
     Everywhere,
     InThatBlock,
+    Departed(Departure),
 }
 
 fn missing(missing: &Missing) -> RpcError {
     RpcError::not_found(match missing {
         Missing::Everywhere => {
-            "No such mempool or blockchain transaction; a transaction that is only on a side branch is found with blockhash"
+            "No such mempool or blockchain transaction; a transaction that is only on a side branch is found with blockhash".into()
         }
-        Missing::InThatBlock => "No such transaction found in the provided block",
+        Missing::InThatBlock => "No such transaction found in the provided block".into(),
+        Missing::Departed(why) => format!("No such mempool or blockchain transaction: {}", fate(why)),
     })
 }
 
@@ -62,16 +79,17 @@ fn find_in_block(view: &dyn View, txid: &TxId, hash: &BlockHash) -> Result<Found
         block.transactions.iter().position(|transaction| transaction.txid() == *txid).map(|index| index + 1)
     };
     let position = position.ok_or_else(|| missing(&Missing::InThatBlock))?;
-    Ok(Found { body: Body::InBlock { block, position }, block: Some(context) })
+    Ok(Found { body: Body::of_block(block, position)?, block: Some(context) })
 }
 
 /// Searches the mempool and the active chain.
 fn find(view: &dyn View, index: &dyn IndexView, txid: &TxId) -> Result<Found, RpcError> {
-    match index.transaction(txid)?.ok_or_else(|| missing(&Missing::Everywhere))? {
-        TransactionPlace::Mempool(transaction) => Ok(Found { body: Body::Mempool(transaction), block: None }),
+    let lost = || view.departure(txid).map_or(Missing::Everywhere, Missing::Departed);
+    match index.transaction(txid)?.ok_or_else(|| missing(&lost()))? {
+        TransactionPlace::Mempool(transaction) => Ok(Found { body: Body::Payment(transaction), block: None }),
         TransactionPlace::Block { block, id, position } => {
             let context = HeaderInContext::find(view, &id.hash).ok_or_else(block_not_found)?;
-            Ok(Found { body: Body::InBlock { block, position }, block: Some(context) })
+            Ok(Found { body: Body::of_block(block, position)?, block: Some(context) })
         }
     }
 }
@@ -86,18 +104,14 @@ pub(super) async fn getrawtransaction<B: Backend>(
     let found = if let Some(hash) = blockhash {
         backend.read(move |view| find_in_block(view, &txid, &hash)).await??
     } else if let Some(transaction) = backend.read(move |view| view.mempool_transaction(&txid)).await? {
-        Found { body: Body::Mempool(transaction), block: None }
+        Found { body: Body::Payment(transaction), block: None }
     } else {
         backend.read_indexed(move |view, index| find(view, index, &txid)).await??
     };
     let chain = backend.chain();
     let mut info = match &found.body {
-        Body::Mempool(transaction) => TransactionInfo::new(transaction, chain),
-        Body::InBlock { block, position: 0 } => TransactionInfo::of_coinbase(&block.coinbase, chain),
-        Body::InBlock { block, position } => {
-            let transaction = block.transactions.get(position - 1);
-            TransactionInfo::new(transaction.ok_or_else(|| missing(&Missing::Everywhere))?, chain)
-        }
+        Body::Payment(transaction) => TransactionInfo::new(transaction, chain),
+        Body::Coinbase(block) => TransactionInfo::of_coinbase(&block.coinbase, chain),
     };
     if verbosity.unwrap_or(Verbosity(0)).0 == 0 {
         return Ok(OneOf::Short(info.hex));

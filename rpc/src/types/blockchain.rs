@@ -181,6 +181,12 @@ pub struct CoinSetInfo {
     pub disk_size: u64,
     /// The sum of all coins.
     pub total_amount: Coins,
+    /// The sum of the subsidies of all blocks up to this height: the most that can exist.
+    pub total_issued: Coins,
+    /// What of that no coin holds and none ever will, since miners did not claim it.
+    pub total_unspendable_amount: Coins,
+    /// Whether the coins are worth at most what was issued. It is never false unless something is broken.
+    pub supply_ok: bool,
 }
 
 #[cfg(test)]

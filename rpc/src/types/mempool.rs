@@ -28,8 +28,34 @@ pub struct MempoolInfo {
     pub mempoolminfee: Coins,
     /// The least fee per 1,000 bytes that is ever relayed.
     pub minrelaytxfee: Coins,
+    /// By how much per 1,000 bytes a payment must pay more than those that it replaces.
+    pub incrementalrelayfee: Coins,
     /// Always true: a payment may be replaced by one that pays more.
     pub fullrbf: bool,
+    /// The most transactions of one cluster: a set of those that depend on one another.
+    pub limitclustercount: u32,
+    /// The most bytes of one cluster.
+    pub limitclustersize: u64,
+}
+
+/// `savemempool`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedMempool {
+    /// The file's path.
+    pub filename: String,
+}
+
+/// The fees of a transaction, of its relatives and of its chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryFees {
+    /// What the transaction itself pays.
+    pub base: Coins,
+    /// What it and all that it depends on pay.
+    pub ancestor: Coins,
+    /// What it and all that depend on it pay.
+    pub descendant: Coins,
+    /// What its chunk pays.
+    pub chunk: Coins,
 }
 
 /// The fees of a transaction.
@@ -39,7 +65,7 @@ pub struct Fees {
     pub base: Coins,
 }
 
-/// One transaction of `getrawmempool` with `verbose`.
+/// One transaction of the mempool: `getmempoolentry`, and the others with `verbose`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MempoolEntryInfo {
     /// The bytes; witnesses have no discount here.
@@ -50,8 +76,20 @@ pub struct MempoolEntryInfo {
     pub height: Height,
     /// The id over its witnesses too.
     pub wtxid: WitnessTxId,
+    /// The number of transactions that depend on it, itself included.
+    pub descendantcount: u32,
+    /// The sum of their bytes.
+    pub descendantsize: u64,
+    /// The number of transactions that it depends on, itself included.
+    pub ancestorcount: u32,
+    /// The sum of their bytes.
+    pub ancestorsize: u64,
+    /// The bytes of its chunk: the transactions with which it is mined, or evicted, together.
+    pub chunksize: u64,
+    /// What its chunk pays per 1,000 bytes, rounded down: the rate by which it is ordered among all.
+    pub chunkfeerate: Coins,
     /// Its fees.
-    pub fees: Fees,
+    pub fees: EntryFees,
     /// Transactions of the mempool whose outputs it spends.
     pub depends: Vec<TxId>,
     /// Transactions of the mempool that spend its outputs.

@@ -6,6 +6,7 @@
 
 mod address;
 mod amount;
+mod block_stats;
 mod blockchain;
 mod mempool;
 mod mining;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub use address::*;
 pub use amount::*;
+pub use block_stats::*;
 pub use blockchain::*;
 pub use mempool::*;
 pub use mining::*;

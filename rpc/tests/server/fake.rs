@@ -1,6 +1,7 @@
 //! A node of plain vectors: it answers by looking through all of its blocks. Blocks are not mined.
 
 mod backend;
+mod mempool;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,6 @@ use chain::{
     params::Params,
     policy::{Policy, PublicKey, Witness},
     pow::Work,
-    time::Time,
     transaction::{Coinbase, Destination, OutPoint, Output, Transaction},
 };
 use rpc::backend::*;
@@ -80,6 +80,8 @@ pub struct State {
     pub maturity: u32,
     /// Why the indexes do not answer.
     pub index_error: Option<IndexError>,
+    /// Transactions that left the mempool.
+    pub departed: BTreeMap<TxId, Departure>,
 }
 
 pub struct Fake {
@@ -88,6 +90,12 @@ pub struct Fake {
     pub submitted: Mutex<Vec<BlockSubmission>>,
     pub added: Mutex<Vec<(String, AddPeer)>>,
     pub stopped: watch::Sender<bool>,
+    /// What was said of blocks: the method and the hash.
+    pub advice: Mutex<Vec<(&'static str, BlockHash)>>,
+    /// The checks of blocks that were asked for.
+    pub checks: Mutex<Vec<(CheckLevel, Option<u32>)>>,
+    /// What those checks find.
+    pub verdict: Mutex<Option<ChainVerdict>>,
 }
 
 impl Fake {
@@ -113,10 +121,14 @@ impl Fake {
                 mempool: vec![Arc::new(pending)],
                 maturity: Params::dev().maturity_blocks,
                 index_error: None,
+                departed: BTreeMap::new(),
             }),
             submitted: Mutex::default(),
             added: Mutex::default(),
             stopped: watch::Sender::new(false),
+            advice: Mutex::default(),
+            checks: Mutex::default(),
+            verdict: Mutex::default(),
         })
     }
 
@@ -143,7 +155,6 @@ impl State {
             work: Work::from_be_bytes(work.to_be_bytes()),
             median_time_past: block.header.time,
             status,
-            transactions: Some(u32::try_from(block.transactions.len() + 1).expect("few")),
         }
     }
 
@@ -218,10 +229,6 @@ impl View for State {
         let side = self.side.iter().map(|(_, block)| block);
         Ok(self.active.iter().chain(side).find(|block| block.hash() == *hash).cloned())
     }
-    fn block_fees(&self, hash: &BlockHash) -> Result<Option<Vec<Amount>>, ViewError> {
-        let block = self.active.iter().find(|block| block.hash() == *hash);
-        Ok(block.map(|block| vec![Amount::from_pebbles(FEE); block.transactions.len()]))
-    }
     fn mempool_transaction(&self, txid: &TxId) -> Option<Arc<Transaction>> {
         self.mempool.iter().find(|transaction| transaction.txid() == *txid).cloned()
     }
@@ -238,38 +245,25 @@ impl View for State {
         Ok(coins.remove(outpoint))
     }
     fn mempool(&self) -> MempoolState {
-        let bytes: usize = self.mempool.iter().map(|transaction| transaction.to_bytes().len()).sum();
-        MempoolState {
-            count: self.mempool.len() as u64,
-            bytes: bytes as u64,
-            memory_bytes: bytes as u64,
-            max_memory_bytes: 1 << 28,
-            total_fee: Amount::from_pebbles(FEE * self.mempool.len() as u64),
-            min_fee_rate: Amount::from_pebbles(1_000),
-            min_relay_fee_rate: Amount::from_pebbles(1_000),
-        }
+        self.mempool_state()
     }
     fn mempool_ids(&self) -> Vec<TxId> {
         self.mempool.iter().map(|transaction| transaction.txid()).collect()
     }
     fn mempool_entries(&self) -> Vec<MempoolEntry> {
-        let ids = self.mempool_ids();
-        let entry = |transaction: &Arc<Transaction>| MempoolEntry {
-            transaction: Arc::clone(transaction),
-            txid: transaction.txid(),
-            witness_txid: transaction.witness_txid(),
-            fee: Amount::from_pebbles(FEE),
-            size: u32::try_from(transaction.to_bytes().len()).expect("small"),
-            time: Time::from_secs(1_000_000_000),
-            height: self.tip_height(),
-            depends: transaction
-                .inputs
-                .iter()
-                .map(|spent| spent.txid)
-                .filter(|id| ids.contains(id))
-                .collect(),
-        };
-        self.mempool.iter().map(entry).collect()
+        self.mempool.iter().map(|transaction| self.waiting(transaction)).collect()
+    }
+    fn mempool_entry(&self, txid: &TxId) -> Option<MempoolEntry> {
+        self.mempool_entries().into_iter().find(|entry| entry.txid == *txid)
+    }
+    fn mempool_ancestors(&self, txid: &TxId) -> Option<Vec<MempoolEntry>> {
+        self.relatives(txid, State::parents)
+    }
+    fn mempool_descendants(&self, txid: &TxId) -> Option<Vec<MempoolEntry>> {
+        self.relatives(txid, State::children)
+    }
+    fn departure(&self, txid: &TxId) -> Option<Departure> {
+        self.departed.get(txid).copied()
     }
     fn sync(&self) -> SyncState {
         SyncState { initial_download: false, progress: 1.0, disk_bytes: 4_096 }

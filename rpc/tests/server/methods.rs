@@ -20,17 +20,17 @@ async fn call_with(fake: &Arc<Fake>, method: &str, params: Params) -> Result<Val
     Ok(serde_json::from_str(result.get()).expect("results are JSON"))
 }
 
-async fn call(fake: &Arc<Fake>, method: &str, params: Value) -> Result<Value, RpcError> {
+pub async fn call(fake: &Arc<Fake>, method: &str, params: Value) -> Result<Value, RpcError> {
     let Value::Array(params) = params else { panic!("positional parameters are an array") };
     call_with(fake, method, Params::Positional(params)).await
 }
 
-async fn ok(fake: &Arc<Fake>, method: &str, params: Value) -> Value {
+pub async fn ok(fake: &Arc<Fake>, method: &str, params: Value) -> Value {
     let shown = params.to_string();
     call(fake, method, params).await.unwrap_or_else(|error| panic!("{method} {shown}: {error}"))
 }
 
-async fn refused(fake: &Arc<Fake>, method: &str, params: Value) -> i64 {
+pub async fn refused(fake: &Arc<Fake>, method: &str, params: Value) -> i64 {
     let shown = params.to_string();
     match call(fake, method, params).await {
         Ok(result) => panic!("{method} {shown} gave {result}"),
@@ -44,7 +44,8 @@ fn every_method_of_the_contract_is_there_and_documented() {
         getchaintips getrawtransaction sendrawtransaction testmempoolaccept getmempoolinfo getrawmempool \
         gettxout getblocktemplate submitblock generatetoaddress getmininginfo getpeerinfo getconnectioncount \
         getnetworkinfo addnode gettxoutsetinfo uptime stop help getaddresshistory getaddressutxos \
-        getaddressbalance";
+        getaddressbalance savemempool getmempoolentry getmempoolancestors getmempooldescendants getdifficulty \
+        getblockstats invalidateblock reconsiderblock preciousblock verifychain";
     let names: BTreeSet<&str> = METHODS.iter().map(|spec| spec.name).collect();
     assert_eq!(names, contract.split_whitespace().collect());
     assert_eq!(names.len(), METHODS.len(), "no method is listed twice");

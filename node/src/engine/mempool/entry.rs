@@ -1,32 +1,58 @@
-//! A transaction that waits, and its rank among all that do.
+//! A transaction that waits, and what it occupies.
 
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use chain::{amount::Amount, check::CheckedTransaction, hash::TxId, height::Height, time::Time};
+use chain::{
+    amount::Amount,
+    check::{CheckedTransaction, VerifiedTransaction},
+    height::Height,
+    time::Time,
+};
+
+use super::{
+    graph::{FeeRate, Weight},
+    shares::Giver,
+};
+
+/// What a waiting transaction occupies beside its own bytes, in bytes: its entry, its node and cluster in the
+/// graph, its chunk's place, the maps by id and by time.
+const ENTRY_OVERHEAD_BYTES: usize = 600;
+/// What an input occupies beside its own bytes: the maps by coin and by address.
+const INPUT_OVERHEAD_BYTES: usize = 130;
+/// What an output occupies beside its own bytes: the map by address.
+const OUTPUT_OVERHEAD_BYTES: usize = 70;
+/// Bytes of memory that a byte of a transaction pays for. A plain payment takes about five; policies that
+/// decode into much more are charged as if they were longer (threat M01).
+const MEMORY_BYTES_A_BYTE: u64 = 12;
 
 /// A transaction that waits.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub(super) transaction: Arc<CheckedTransaction>,
-    pub(super) fee: Amount,
+    pub(super) verified: Arc<VerifiedTransaction>,
     pub(super) time: Time,
     pub(super) height: Height,
     pub(super) sequence: u64,
-    pub(super) parents: BTreeSet<TxId>,
-    pub(super) children: BTreeSet<TxId>,
+    pub(super) memory_bytes: u64,
+    pub(super) giver: Option<Giver>,
 }
 
 impl Entry {
     /// The transaction.
     #[must_use]
-    pub const fn transaction(&self) -> &Arc<CheckedTransaction> {
-        &self.transaction
+    pub fn transaction(&self) -> &Arc<CheckedTransaction> {
+        self.verified.checked()
+    }
+
+    /// The transaction and the coins that it spends.
+    #[must_use]
+    pub const fn verified(&self) -> &Arc<VerifiedTransaction> {
+        &self.verified
     }
 
     /// Its fee.
     #[must_use]
-    pub const fn fee(&self) -> Amount {
-        self.fee
+    pub fn fee(&self) -> Amount {
+        self.verified.fee()
     }
 
     /// When it was accepted.
@@ -47,59 +73,42 @@ impl Entry {
         self.sequence
     }
 
-    /// Transactions here whose outputs it spends.
+    /// What it occupies in memory, in bytes.
     #[must_use]
-    pub const fn parents(&self) -> &BTreeSet<TxId> {
-        &self.parents
+    pub const fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
     }
 
-    pub(super) fn rank(&self) -> Rank {
-        Rank {
-            rate: FeeRate { fee: self.fee.pebbles(), bytes: self.transaction.size() },
-            age: Reverse(self.sequence),
-            txid: self.transaction.txid(),
-        }
-    }
-}
-
-/// A fee rate, compared exactly: by the cross product, never by a quotient.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FeeRate {
-    pub(super) fee: u64,
-    pub(super) bytes: u32,
-}
-
-impl FeeRate {
-    fn cross(self, other: Self) -> (u128, u128) {
-        (u128::from(self.fee) * u128::from(other.bytes), u128::from(other.fee) * u128::from(self.bytes))
+    /// Whether it may stop being valid when the chain gets lower or its median time falls: it has a condition on
+    /// height, time or age, or spends a coinbase.
+    pub(super) fn depends_on_height(&self) -> bool {
+        let waits = self.transaction().demands().iter().any(|demands| {
+            demands.after_height.is_some() || demands.after_time.is_some() || demands.older_blocks.is_some()
+        });
+        waits || self.verified.spent().iter().any(|coin| coin.coinbase)
     }
 }
 
-impl PartialEq for FeeRate {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
+/// What a transaction weighs in the graph.
+pub(super) fn weight(checked: &CheckedTransaction, fee: Amount, age: u64) -> Weight {
+    let rate = FeeRate { fee: fee.pebbles(), bytes: checked.size() };
+    Weight { rate, signatures: checked.signatures(), age }
 }
 
-impl Eq for FeeRate {}
-
-impl PartialOrd for FeeRate {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
+/// What a transaction will occupy, in bytes: its parts as they lie in memory, not as they are encoded.
+pub(super) fn memory_bytes(checked: &CheckedTransaction) -> u64 {
+    let transaction = checked.transaction();
+    let coins = transaction.inputs.len() * size_of::<chain::utxo::Coin>();
+    let overhead = ENTRY_OVERHEAD_BYTES
+        + transaction.inputs.len() * INPUT_OVERHEAD_BYTES
+        + transaction.outputs.len() * OUTPUT_OVERHEAD_BYTES;
+    let bytes = checked.memory_bytes() + size_of::<VerifiedTransaction>() + coins + overhead;
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-impl Ord for FeeRate {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let (mine, theirs) = self.cross(*other);
-        mine.cmp(&theirs)
-    }
-}
-
-/// Worst first: by fee rate, then the younger before the older.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
-    pub(super) rate: FeeRate,
-    age: Reverse<u64>,
-    pub(super) txid: TxId,
+/// The bytes for which a transaction must pay: its size, or more where it takes much more memory.
+pub(super) fn charged_bytes(checked: &CheckedTransaction) -> u32 {
+    let overhead = u64::try_from(ENTRY_OVERHEAD_BYTES).unwrap_or(u64::MAX);
+    let for_memory = memory_bytes(checked).saturating_sub(overhead) / MEMORY_BYTES_A_BYTE;
+    checked.size().max(u32::try_from(for_memory).unwrap_or(u32::MAX))
 }

@@ -9,7 +9,7 @@ use chain::{
 };
 use thiserror::Error;
 
-use super::MAX_ANCESTORS;
+use super::{graph::MAX_CLUSTER_COUNT, replacement::MAX_REPLACED};
 
 /// Why a transaction is not taken.
 #[derive(Debug, Error)]
@@ -23,13 +23,17 @@ pub enum AcceptError {
     /// It waits here already.
     #[error("the transaction is in the mempool already")]
     Known,
-    /// Another transaction that waits here spends the same coin.
-    #[error("{outpoint} is already spent by {by}, which is in the mempool; it can be spent only once")]
+    /// Another transaction that waits here spends the same coin, and this one may not replace it.
+    #[error(
+        "{outpoint} is already spent by {by}, which is in the mempool; it can be spent only once, and {why}"
+    )]
     Conflict {
         /// The coin.
         outpoint: OutPoint,
         /// Who spends it.
         by: TxId,
+        /// The rule of replacement that is broken.
+        why: ReplacementError,
     },
     /// No block could hold it.
     #[error(
@@ -41,6 +45,19 @@ pub enum AcceptError {
         /// Its signatures.
         signatures: u32,
     },
+    /// An output holds less than it costs to spend.
+    #[error(
+        "output {index} pays {amount} CRN, less than the {least} CRN below which spending it costs more than it \
+         holds"
+    )]
+    Dust {
+        /// The output.
+        index: usize,
+        /// What it holds.
+        amount: Amount,
+        /// What it must hold.
+        least: Amount,
+    },
     /// Its fee is too low to be relayed.
     #[error("the fee of {fee} CRN is below {needed} CRN, the least for {bytes} bytes")]
     LowFee {
@@ -48,16 +65,53 @@ pub enum AcceptError {
         fee: Amount,
         /// What it must pay.
         needed: Amount,
-        /// Its size.
+        /// The bytes that are charged: its size, or more where it takes much more memory.
         bytes: u32,
     },
-    /// It stands on too many transactions that are not mined yet.
-    #[error("more than {MAX_ANCESTORS} unconfirmed transactions lie below this one; wait for a block")]
-    LongChain,
+    /// It hangs together with too many transactions that are not mined yet.
+    #[error(
+        "it hangs together with too many unconfirmed transactions (at most {MAX_CLUSTER_COUNT}, and not too many \
+         bytes or signatures together); wait for a block"
+    )]
+    ClusterFull,
     /// The mempool is full of better ones.
     #[error("the mempool is full and all that is in it pays a higher fee rate; pay more or wait")]
     Full,
+    /// The same bytes were refused since the tip last moved.
+    #[error("the transaction was refused on this tip already")]
+    RefusedBefore,
+    /// Whoever gave it has used up its share of the mempool, or of the work on what turns out wrong.
+    #[error("whoever gave the transaction has used up its share of the mempool; wait for a block")]
+    ShareSpent,
     /// Reading the coins failed: the node must stop.
     #[error(transparent)]
     Storage(#[from] StoreError),
+}
+
+/// Which rule of replacement a transaction breaks (`docs/mempool.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ReplacementError {
+    /// Rule R1.
+    #[error("what returns from a block or a file replaces nothing")]
+    NotAllowed,
+    /// Rule R2.
+    #[error("what replaces {0} cannot spend from it")]
+    SpendsReplaced(TxId),
+    /// Rule R3.
+    #[error("at most {MAX_REPLACED} transactions may be replaced at once")]
+    TooMany,
+    /// Rule R4.
+    #[error(
+        "to replace what is there, a fee of {needed} CRN is needed (all fees that are lost, and the relay fee), \
+         not {fee} CRN"
+    )]
+    LowFee {
+        /// What it pays.
+        fee: Amount,
+        /// What it must pay.
+        needed: Amount,
+    },
+    /// Rule R5.
+    #[error("to replace what is there it must pay more for its bytes, so that no miner earns less")]
+    NotBetter,
 }

@@ -1,4 +1,4 @@
-//! The mempool's promises: every conflict is named, parents come first, the worst goes first, and a
+//! The mempool in the engine: every conflict is named, what is bumped is bumped everywhere, and a
 //! reorganisation loses nothing that is still valid.
 
 use chain::{
@@ -9,7 +9,7 @@ use chain::{
 use proptest::prelude::*;
 
 use super::network::{Network, address, key, reward, spend};
-use crate::engine::mempool::{AcceptError, MAX_ANCESTORS, Mempool};
+use crate::engine::mempool::Departure;
 
 /// A network of one node, with `count` mature coins of `key(1)`.
 fn funded(count: usize) -> (Network, Vec<(OutPoint, Amount)>) {
@@ -25,10 +25,10 @@ fn pay_all(network: &Network, coin: (OutPoint, Amount), fee: u64) -> Transaction
 }
 
 #[test]
-fn a_conflict_is_refused_with_the_name_of_the_first() {
+fn a_conflict_that_pays_no_better_is_refused_with_the_name_of_the_first() {
     let (mut network, coins) = funded(1);
     let first = pay_all(&network, coins[0], 1_000);
-    let second = pay_all(&network, coins[0], 50_000);
+    let second = pay_all(&network, coins[0], 1_001);
     let txid = network.send(0, first.clone()).expect("valid");
     let refusal = network.send(0, second).expect_err("the coin is taken");
     assert!(refusal.contains(&txid.to_string()) && refusal.contains("only once"), "{refusal}");
@@ -40,57 +40,28 @@ fn a_conflict_is_refused_with_the_name_of_the_first() {
 }
 
 #[test]
+fn m04_a_bumped_payment_takes_the_place_of_the_first_everywhere() {
+    let mut network = Network::meshed(3);
+    let block = network.mine(0, &key(1));
+    network.mine(0, &key(9));
+    let first = pay_all(&network, reward(&block), 1_000);
+    let second = pay_all(&network, reward(&block), 50_000);
+    network.send(0, first.clone()).expect("valid");
+    network.send(1, second.clone()).expect("it pays more");
+    for (node, engine) in network.engines.iter().enumerate() {
+        assert!(network.has(node, &second.txid()) && !network.has(node, &first.txid()));
+        let departed = engine.mempool().departed(&first.txid()).expect("remembered");
+        assert_eq!(departed.why, Departure::Replaced { by: second.txid() });
+    }
+}
+
+#[test]
 fn a_fee_below_the_floor_is_refused_with_what_is_needed() {
     let (mut network, coins) = funded(1);
     let size = u64::from(u32::try_from(pay_all(&network, coins[0], 1).to_bytes().len()).expect("small"));
     let refusal = network.send(0, pay_all(&network, coins[0], size - 1)).expect_err("too little");
     assert!(refusal.contains(&Amount::from_pebbles(size).to_string()), "{refusal}");
     network.send(0, pay_all(&network, coins[0], size)).expect("just enough");
-}
-
-#[test]
-fn m05_chains_of_payments_are_bounded() {
-    let (mut network, coins) = funded(1);
-    let mut coin = coins[0];
-    for _ in 0..=MAX_ANCESTORS {
-        let transaction = pay_all(&network, coin, 1_000);
-        coin = (OutPoint { txid: transaction.txid(), index: 0 }, transaction.outputs[0].amount);
-        network.send(0, transaction).expect("within the limit");
-    }
-    let refusal = network.send(0, pay_all(&network, coin, 1_000)).expect_err("one too many");
-    assert!(refusal.contains("wait for a block"), "{refusal}");
-    network.mine(0, &key(2));
-    network.send(0, pay_all(&network, coin, 1_000)).expect("the others are mined");
-}
-
-#[test]
-fn m01_a_full_mempool_drops_the_worst_and_refuses_worse() {
-    let (mut network, coins) = funded(5);
-    let transactions: Vec<Transaction> = coins
-        .iter()
-        .zip([5_000, 2_000, 9_000, 1_000, 3_000])
-        .map(|(coin, fee)| pay_all(&network, *coin, fee))
-        .collect();
-    let size = u64::try_from(transactions[0].to_bytes().len()).expect("small");
-    let mut mempool = Mempool::new(3 * size);
-    let now = network.now.wall;
-    let ledger = network.engines[0].ledger();
-    for transaction in &transactions[..3] {
-        mempool.accept(transaction.clone(), ledger, now).expect("there is room");
-    }
-    let worse = mempool.accept(transactions[3].clone(), ledger, now);
-    assert!(matches!(worse, Err(AcceptError::Full)), "{worse:?}");
-    assert_eq!(mempool.len(), 3);
-    mempool.accept(transactions[4].clone(), ledger, now).expect("better than the worst");
-    assert!(mempool.get(&transactions[1].txid()).is_none(), "the worst is gone");
-    assert_eq!((mempool.len(), mempool.bytes()), (3, 3 * size));
-    // A child's fee is no reason to evict the parent that it stands on.
-    let parent = &transactions[4];
-    let coin = (OutPoint { txid: parent.txid(), index: 0 }, parent.outputs[0].amount);
-    let child = pay_all(&network, coin, 90_000);
-    let refused = mempool.accept(child, network.engines[0].ledger(), now);
-    assert!(matches!(refused, Err(AcceptError::Full)), "{refused:?}");
-    network.pass(1);
 }
 
 #[test]

@@ -247,7 +247,7 @@ impl Network {
             pay_to: address(pay_to),
             free_run,
         };
-        let template = Template::new(&request, engine.mempool().candidates()).expect("a template");
+        let template = Template::new(&request, engine.mempool().packages()).expect("a template");
         let nonce = (0..=u32::MAX)
             .find(|nonce| template.target.is_met_by(&template.header_with(*nonce, template.time, 0).hash()));
         template.solve_with(nonce.expect("every second nonce solves"), template.time, 0)

@@ -21,7 +21,7 @@ use super::{
     view::{EngineView, failed, sum},
 };
 use crate::{
-    engine::mempool::Entry,
+    engine::{Now, mempool::Entry},
     store::index::{IndexHandle, IndexSnapshot, IndexedCoin},
 };
 
@@ -43,7 +43,7 @@ pub(super) async fn read_indexed<R: Send + 'static>(
         // Marked as seen before the tips are compared, so that no change in between is missed.
         let behind = *progress.borrow_and_update();
         let asked = index.clone();
-        let outcome = engine.call(move |engine, _| read_at_tip(engine, &asked, read)).await;
+        let outcome = engine.call(move |engine, now| read_at_tip(engine, now, &asked, read)).await;
         let tip = match outcome.map_err(|_| Unavailable)?? {
             AtTip::Done(answer) => return Ok(answer),
             AtTip::Behind { unused, tip } => {
@@ -77,6 +77,7 @@ enum AtTip<R, F> {
 /// Reads with the index, if it is at the engine's tip.
 fn read_at_tip<R, F: FnOnce(&dyn View, &dyn IndexView) -> R>(
     engine: &mut LiveEngine,
+    now: Now,
     index: &IndexHandle,
     read: F,
 ) -> Result<AtTip<R, F>, IndexError> {
@@ -85,7 +86,7 @@ fn read_at_tip<R, F: FnOnce(&dyn View, &dyn IndexView) -> R>(
     let snapshot = index.snapshot();
     if snapshot.tip().map_err(failed)? == tip {
         let view = IndexedView { engine, index: snapshot };
-        return Ok(AtTip::Done(read(&EngineView(engine), &view)));
+        return Ok(AtTip::Done(read(&EngineView(engine, now), &view)));
     }
     drop(snapshot);
     // The indexer follows what is on the disk.
@@ -103,13 +104,6 @@ pub(super) struct IndexedView<'a> {
 }
 
 impl IndexedView<'_> {
-    /// What waits, the oldest first.
-    fn waiting(&self) -> Vec<&Entry> {
-        let mut entries: Vec<&Entry> = self.engine.mempool().entries().collect();
-        entries.sort_unstable_by_key(|entry| entry.sequence());
-        entries
-    }
-
     /// What a waiting transaction does to an address.
     fn mempool_event(&self, entry: &Entry, address: &Address) -> Result<Option<AddressEvent>, ViewError> {
         let checked = entry.transaction();
@@ -136,7 +130,7 @@ impl IndexedView<'_> {
 
     /// The output at an outpoint, of a confirmed coin or of a waiting transaction.
     fn any_output(&self, outpoint: &OutPoint) -> Result<Option<Output>, ViewError> {
-        let coin = self.engine.ledger().store().snapshot().coin(outpoint).map_err(failed)?;
+        let coin = self.engine.ledger().coins(&[*outpoint]).map_err(failed)?.pop().flatten();
         let waiting = || self.engine.mempool().output(outpoint, Height::ZERO);
         Ok(coin.or_else(waiting).map(|coin| coin.output))
     }
@@ -145,7 +139,7 @@ impl IndexedView<'_> {
     fn waiting_coins(&self, address: &Address) -> Vec<AddressCoin> {
         let mempool = self.engine.mempool();
         let mut coins = Vec::new();
-        for entry in self.waiting() {
+        for entry in mempool.of_address(address) {
             let txid = entry.transaction().txid();
             for (index, output) in (0..).zip(&entry.transaction().transaction().outputs) {
                 let outpoint = OutPoint { txid, index };
@@ -230,7 +224,7 @@ impl IndexView for IndexedView<'_> {
         limit: usize,
     ) -> Result<Vec<AddressEvent>, ViewError> {
         let mut events = Vec::new();
-        for entry in self.waiting().into_iter().rev() {
+        for entry in self.engine.mempool().of_address(address).rev() {
             events.extend(self.mempool_event(entry, address)?);
         }
         let waiting = events.len();

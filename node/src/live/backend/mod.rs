@@ -1,9 +1,12 @@
 //! The node as its RPC sees it: [`rpc::backend::Backend`] over the engine, the network and the miner.
 
+mod audit;
 mod indexed;
+mod reading;
 mod reasons;
 mod transactions;
 mod view;
+mod waiting;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -15,26 +18,28 @@ use chain::{
     error::SubmitError,
     genesis::Chain,
     hash::{BlockHash, TxId},
+    ledger::{AdviceError, Update},
     time::Time,
     transaction::Transaction,
 };
 use miner::{Miner, Template, TemplateError};
 use parking_lot::Mutex;
 use rpc::backend::{
-    AddPeer, Backend, BlockSubmission, BlockVerdict, CoinSet, CommandError, IndexError, IndexView,
-    MempoolVerdict, MiningState, NetworkState, Peer, Rejection, RejectionKind, TemplateData,
-    TemplateTransaction, Unavailable, View,
+    AddPeer, Backend, BlockSubmission, BlockVerdict, BlockWithSpent, ChainVerdict, CheckLevel, CoinSet,
+    CommandError, IndexError, IndexView, MempoolVerdict, MiningState, NetworkState, Peer, Rejection,
+    RejectionKind, TemplateData, TemplateTransaction, Unavailable, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
     indexed::read_indexed,
     reasons::{not_taken, refused},
-    transactions::{check, height_of, judge, store_failed, submit_transaction},
+    transactions::{check, judge, store_failed, submit_transaction},
     view::EngineView,
 };
 use super::{
     AGENT, NodeConfig,
+    mempool_file::MEMPOOL_FILE,
     mining::{MiningConfig, first_number, template},
     thread::{EngineHandle, LiveEngine, Stopped},
 };
@@ -79,6 +84,10 @@ pub struct NodeBackend {
     lab: bool,
     parts: Connections,
     templates: Mutex<Templates>,
+    /// Held by whoever checks blocks again: one check takes as much memory, and as much of a disk, as is to be
+    /// had for that.
+    verifying: Arc<tokio::sync::Mutex<()>>,
+    mempool_file: std::path::PathBuf,
 }
 
 struct Templates {
@@ -91,7 +100,14 @@ impl NodeBackend {
     #[must_use]
     pub fn new(config: &NodeConfig, parts: Connections) -> Self {
         let templates = Mutex::new(Templates { last_number: first_number(), kept: VecDeque::new() });
-        Self { chain: config.chain.clone(), lab: config.lab, parts, templates }
+        Self {
+            chain: config.chain.clone(),
+            lab: config.lab,
+            parts,
+            templates,
+            verifying: Arc::default(),
+            mempool_file: config.datadir.join(MEMPOOL_FILE),
+        }
     }
 
     fn next_number(&self) -> u64 {
@@ -207,6 +223,16 @@ fn solve(template: &Template, tries: &mut u64) -> Option<Block> {
     None
 }
 
+/// What became of an order about a block.
+fn heeded(outcome: Result<Update, AdviceError>) -> Result<(), CommandError> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(AdviceError::Unknown(_)) => Err(CommandError::UnknownBlock),
+        Err(AdviceError::Genesis) => Err(CommandError::GenesisBlock),
+        Err(AdviceError::Storage(error)) => Err(store_failed(error)),
+    }
+}
+
 impl Backend for NodeBackend {
     fn chain(&self) -> &Chain {
         &self.chain
@@ -216,7 +242,11 @@ impl Backend for NodeBackend {
         &self,
         read: impl FnOnce(&dyn View) -> R + Send + 'static,
     ) -> Result<R, Unavailable> {
-        self.parts.engine.call(move |engine, _| read(&EngineView(engine))).await.map_err(|_| Unavailable)
+        self.parts
+            .engine
+            .call(move |engine, now| read(&EngineView(engine, now)))
+            .await
+            .map_err(|_| Unavailable)
     }
 
     async fn read_indexed<R: Send + 'static>(
@@ -255,11 +285,11 @@ impl Backend for NodeBackend {
         let transactions: Vec<Arc<Transaction>> = transactions.into_iter().map(Arc::new).collect();
         let test = || {
             let (index, transactions) = (self.parts.index.clone(), transactions.clone());
-            self.parts.engine.call(move |engine, _| {
+            self.parts.engine.call(move |engine, now| {
                 let mut verdicts = Vec::with_capacity(transactions.len());
                 for transaction in transactions {
                     let verdict = check(transaction, engine.ledger().chain())
-                        .and_then(|checked| judge(engine, index.as_ref(), &checked, max_fee_rate));
+                        .and_then(|checked| judge(engine, index.as_ref(), &checked, max_fee_rate, now));
                     verdicts.push(match verdict {
                         Ok(accepted) => Ok(accepted),
                         Err(CommandError::Rejected(rejection)) => Err(rejection),
@@ -349,35 +379,42 @@ impl Backend for NodeBackend {
         Ok(hashes)
     }
 
+    async fn read_block(
+        &self,
+        hash: BlockHash,
+        with_spent: bool,
+    ) -> Result<Option<BlockWithSpent>, CommandError> {
+        self.parts.read_block(hash, with_spent).await
+    }
+
+    async fn verify_chain(
+        &self,
+        level: CheckLevel,
+        blocks: Option<u32>,
+    ) -> Result<ChainVerdict, CommandError> {
+        let turn = Arc::clone(&self.verifying).try_lock_owned();
+        let turn = turn.map_err(|_| CommandError::Busy("verifychain"))?;
+        self.parts.verify_chain(level, blocks, turn).await
+    }
+
+    async fn invalidate_block(&self, hash: BlockHash) -> Result<(), CommandError> {
+        heeded(self.parts.engine.call(move |engine, now| engine.invalidate_block(&hash, now)).await?)
+    }
+
+    async fn reconsider_block(&self, hash: BlockHash) -> Result<(), CommandError> {
+        heeded(self.parts.engine.call(move |engine, now| engine.reconsider_block(&hash, now)).await?)
+    }
+
+    async fn make_precious(&self, hash: BlockHash) -> Result<(), CommandError> {
+        heeded(self.parts.engine.call(move |engine, now| engine.make_precious(&hash, now)).await?)
+    }
+
+    async fn save_mempool(&self) -> Result<std::path::PathBuf, CommandError> {
+        self.parts.save_mempool(self.mempool_file.clone()).await
+    }
+
     async fn coin_set(&self) -> Result<CoinSet, CommandError> {
-        let (tip, reader) = self
-            .parts
-            .engine
-            .call(|engine, _| (engine.ledger().tip().id, engine.ledger().store().reader()))
-            .await?;
-        // Reading all coins takes long: off the engine's thread, on a snapshot that must still be of this tip.
-        let lock = self.parts.lock.clone();
-        let stats = tokio::task::spawn_blocking(move || {
-            // The folder is not free before the reader is gone.
-            let _lock = lock;
-            let snapshot = reader.snapshot();
-            let at = snapshot.tip()?;
-            snapshot.utxo_stats().map(|stats| (at, stats))
-        });
-        let (at, stats) = stats.await.map_err(store_failed)?.map_err(store_failed)?;
-        let tip = if at == tip.hash {
-            tip
-        } else {
-            let height = self.parts.engine.call(move |engine, _| height_of(engine, &at)).await?;
-            chain::ledger::BlockId { height, hash: at }
-        };
-        Ok(CoinSet {
-            tip,
-            count: stats.count,
-            amount: stats.amount,
-            hash: stats.hash,
-            disk_bytes: stats.disk_bytes,
-        })
+        self.parts.coin_set().await
     }
 
     async fn peers(&self) -> Result<Vec<Peer>, CommandError> {

@@ -99,10 +99,13 @@ pub(super) fn rejection(error: &AcceptError) -> Option<Rejection> {
         AcceptError::Spend(error) => (RejectionKind::Refused, of_spend(error)),
         AcceptError::Known => (RejectionKind::AlreadyKnown, "txn-already-in-mempool"),
         AcceptError::Conflict { .. } => (RejectionKind::Refused, "txn-mempool-conflict"),
+        AcceptError::Dust { .. } => (RejectionKind::Refused, "dust"),
         AcceptError::Unminable { .. } => (RejectionKind::Refused, "tx-size"),
         AcceptError::LowFee { .. } => (RejectionKind::Refused, "min relay fee not met"),
-        AcceptError::LongChain => (RejectionKind::Refused, "too-long-mempool-chain"),
+        AcceptError::ClusterFull => (RejectionKind::Refused, "too-large-cluster"),
         AcceptError::Full => (RejectionKind::Refused, "mempool full"),
+        AcceptError::RefusedBefore => (RejectionKind::Refused, "refused-before"),
+        AcceptError::ShareSpent => (RejectionKind::Refused, "share-spent"),
         AcceptError::Storage(_) => return None,
     };
     Some(Rejection { kind, reason: reason.into(), details: error.to_string() })

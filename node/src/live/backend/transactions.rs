@@ -60,8 +60,9 @@ pub(super) fn judge(
     index: Option<&IndexHandle>,
     checked: &Arc<CheckedTransaction>,
     max_fee_rate: Option<Amount>,
+    now: Now,
 ) -> Result<Accepted, CommandError> {
-    let judged = engine.mempool().judge(checked, engine.ledger());
+    let judged = engine.mempool().judge(checked, engine.ledger(), now.wall);
     let fee = judged.map_err(|error| explain(engine, index, checked, &error))?;
     check_fee_limit(fee, checked.size(), max_fee_rate)?;
     Ok(Accepted { fee, size: checked.size() })
@@ -160,7 +161,7 @@ pub(super) fn submit_transaction(
 ) -> Result<TxId, CommandError> {
     let checked = check(transaction, engine.ledger().chain())?;
     let known = engine.mempool().get(&checked.txid()).is_some();
-    if let Err(refusal) = judge(engine, index, &checked, max_fee_rate) {
+    if let Err(refusal) = judge(engine, index, &checked, max_fee_rate, now) {
         if known {
             // Whoever sends again fears that it was lost: it is announced again.
             engine.publish_waiting(&checked.txid());

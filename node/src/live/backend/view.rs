@@ -12,16 +12,18 @@ use chain::{
     store::StoreError,
     transaction::{OutPoint, Output, Transaction},
     tree::{Node, NodeId},
+    utxo::Coin,
 };
 use rpc::backend::{
-    BlockStatus, BranchTip, FoundCoin, HeaderEntry, MempoolEntry, MempoolState, SyncState, View, ViewError,
+    BlockStatus, BranchTip, Departure, FoundCoin, HeaderEntry, MempoolEntry, MempoolState, SyncState, View,
+    ViewError,
 };
 
-use super::super::thread::LiveEngine;
-use crate::engine::mempool::{Entry, MIN_RELAY_FEE_RATE};
+use super::{super::thread::LiveEngine, waiting};
+use crate::engine::Now;
 
-/// The engine, read.
-pub(super) struct EngineView<'a>(pub(super) &'a LiveEngine);
+/// The engine, read at a time.
+pub(super) struct EngineView<'a>(pub(super) &'a LiveEngine, pub(super) Now);
 
 pub(super) fn failed(error: StoreError) -> ViewError {
     ViewError(error.to_string())
@@ -38,21 +40,15 @@ impl EngineView<'_> {
         }
     }
 
-    /// What is known of a header. `count` reads the body to count its transactions, which most do not need.
-    fn entry(&self, id: NodeId, count: bool) -> HeaderEntry {
+    fn entry(&self, id: NodeId) -> HeaderEntry {
         let tree = self.0.ledger().tree();
         let node = tree.node(id);
-        let wanted = Some(node.hash()).filter(|_| count && node.has_body());
-        // A body that cannot be counted is reported by whoever asks for the body itself.
-        let body = wanted.and_then(|hash| self.0.ledger().block(&hash).ok().flatten());
-        let transactions = body.and_then(|block| u32::try_from(block.transactions.len() + 1).ok());
         HeaderEntry {
             id: BlockId { height: node.height(), hash: node.hash() },
             header: *node.header(),
             work: node.work(),
             median_time_past: tree.median_time_past(id),
             status: self.status(id, node),
-            transactions,
         }
     }
 
@@ -61,18 +57,9 @@ impl EngineView<'_> {
         ledger.active(ledger.tip().id.height).unwrap_or(NodeId::GENESIS)
     }
 
-    fn mempool_entry(&self, entry: &Entry) -> MempoolEntry {
-        let checked = entry.transaction();
-        MempoolEntry {
-            transaction: Arc::clone(checked.transaction()),
-            txid: checked.txid(),
-            witness_txid: checked.witness_txid(),
-            fee: entry.fee(),
-            size: checked.size(),
-            time: entry.time(),
-            height: entry.height(),
-            depends: entry.parents().iter().copied().collect(),
-        }
+    /// The coin at an outpoint as of the tip.
+    fn confirmed(&self, outpoint: &OutPoint) -> Result<Option<Coin>, ViewError> {
+        Ok(self.0.ledger().coins(&[*outpoint]).map_err(failed)?.pop().flatten())
     }
 }
 
@@ -84,7 +71,7 @@ pub(super) fn sum<'a>(outputs: impl Iterator<Item = &'a Output>) -> Amount {
 
 impl View for EngineView<'_> {
     fn tip(&self) -> HeaderEntry {
-        self.entry(self.tip_node(), false)
+        self.entry(self.tip_node())
     }
 
     fn best_header(&self) -> BlockId {
@@ -94,7 +81,7 @@ impl View for EngineView<'_> {
     }
 
     fn header(&self, hash: &BlockHash) -> Option<HeaderEntry> {
-        self.0.ledger().tree().find(hash).map(|id| self.entry(id, true))
+        self.0.ledger().tree().find(hash).map(|id| self.entry(id))
     }
 
     fn active_hash(&self, height: Height) -> Option<BlockHash> {
@@ -127,27 +114,6 @@ impl View for EngineView<'_> {
         Ok(self.0.ledger().block(hash).map_err(failed)?.map(Arc::new))
     }
 
-    fn block_fees(&self, hash: &BlockHash) -> Result<Option<Vec<Amount>>, ViewError> {
-        let snapshot = self.0.ledger().store().snapshot();
-        let (Some(block), Some(undo)) =
-            (snapshot.block(hash).map_err(failed)?, snapshot.undo(hash).map_err(failed)?)
-        else {
-            return Ok(None);
-        };
-        let mut known: std::collections::HashMap<OutPoint, Amount> =
-            undo.iter().map(|(outpoint, coin)| (*outpoint, coin.output.amount)).collect();
-        let mut fees = Vec::with_capacity(block.transactions.len());
-        for transaction in &block.transactions {
-            let spent = transaction.inputs.iter().filter_map(|input| known.get(input).copied());
-            let inputs = spent.fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap_or(sum));
-            fees.push(inputs.checked_sub(sum(transaction.outputs.iter())).unwrap_or_default());
-            let txid = transaction.txid();
-            let made = (0..).zip(&transaction.outputs);
-            known.extend(made.map(|(index, output)| (OutPoint { txid, index }, output.amount)));
-        }
-        Ok(Some(fees))
-    }
-
     fn mempool_transaction(&self, txid: &TxId) -> Option<Arc<Transaction>> {
         self.0.mempool().get(txid).map(|entry| Arc::clone(entry.transaction().transaction()))
     }
@@ -157,8 +123,7 @@ impl View for EngineView<'_> {
         if include_mempool && mempool.spender(outpoint).is_some() {
             return Ok(None);
         }
-        let stored = self.0.ledger().coins(&[*outpoint]).map_err(failed)?;
-        if let Some(coin) = stored.into_iter().flatten().next() {
+        if let Some(coin) = self.confirmed(outpoint)? {
             let (output, coinbase) = (coin.output, coin.coinbase);
             return Ok(Some(FoundCoin { output, height: Some(coin.height), coinbase }));
         }
@@ -167,29 +132,33 @@ impl View for EngineView<'_> {
     }
 
     fn mempool(&self) -> MempoolState {
-        let mempool = self.0.mempool();
-        let add = |sum: Amount, entry: &Entry| sum.checked_add(entry.fee()).unwrap_or(sum);
-        let rate = Amount::from_pebbles(MIN_RELAY_FEE_RATE);
-        MempoolState {
-            count: mempool.len() as u64,
-            bytes: mempool.bytes(),
-            memory_bytes: mempool.bytes(),
-            max_memory_bytes: mempool.max_bytes(),
-            total_fee: mempool.entries().fold(Amount::ZERO, add),
-            min_fee_rate: rate,
-            min_relay_fee_rate: rate,
-        }
+        waiting::state(self.0.mempool(), self.1.wall)
     }
 
     fn mempool_ids(&self) -> Vec<TxId> {
-        self.0.mempool().candidates().iter().map(|candidate| candidate.transaction.txid()).collect()
+        self.0.mempool().best().map(|entry| entry.transaction().txid()).collect()
     }
 
     fn mempool_entries(&self) -> Vec<MempoolEntry> {
         let mempool = self.0.mempool();
-        let ordered = mempool.candidates();
-        let entries = ordered.iter().filter_map(|candidate| mempool.get(&candidate.transaction.txid()));
-        entries.map(|entry| self.mempool_entry(entry)).collect()
+        mempool.best().map(|entry| waiting::show(mempool, entry)).collect()
+    }
+
+    fn mempool_entry(&self, txid: &TxId) -> Option<MempoolEntry> {
+        let mempool = self.0.mempool();
+        mempool.get(txid).map(|entry| waiting::show(mempool, entry))
+    }
+
+    fn mempool_ancestors(&self, txid: &TxId) -> Option<Vec<MempoolEntry>> {
+        waiting::ancestors(self.0.mempool(), txid)
+    }
+
+    fn mempool_descendants(&self, txid: &TxId) -> Option<Vec<MempoolEntry>> {
+        waiting::descendants(self.0.mempool(), txid)
+    }
+
+    fn departure(&self, txid: &TxId) -> Option<Departure> {
+        waiting::departure(self.0.mempool(), txid)
     }
 
     fn sync(&self) -> SyncState {

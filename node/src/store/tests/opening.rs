@@ -258,9 +258,7 @@ fn s03_a_torn_log_gives_an_earlier_tip_whole() {
             let rows = |dump: &super::Dump, family| {
                 dump.iter().filter(|row| row.0 == family).cloned().collect::<Vec<_>>()
             };
-            [Family::Coins]
-                .into_iter()
-                .all(|family| rows(state, family) == rows(&found, family))
+            [Family::Coins].into_iter().all(|family| rows(state, family) == rows(&found, family))
         };
         assert!(states.iter().any(body_is_here), "cut at {cut}/60: {tip:?}");
         tips.insert(tip.id);

@@ -1,6 +1,6 @@
 //! The fake as a [`Backend`]: reads are answered at once, commands by the simplest rules that a test needs.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use chain::{
     address::Address,
@@ -44,6 +44,14 @@ impl Fake {
             return Err(reject(RejectionKind::FeeTooHigh, "max-fee-exceeded", "the fee is too high".into()));
         }
         Ok(Accepted { fee: Amount::from_pebbles(fee), size })
+    }
+}
+
+impl Fake {
+    fn advise(&self, what: &'static str, hash: BlockHash) -> Result<(), CommandError> {
+        self.state().header(&hash).ok_or(CommandError::UnknownBlock)?;
+        self.advice.lock().expect("no panic").push((what, hash));
+        Ok(())
     }
 }
 
@@ -155,6 +163,47 @@ impl Backend for Fake {
             state.active.push(Arc::new(next));
         }
         Ok(hashes)
+    }
+    async fn read_block(
+        &self,
+        hash: BlockHash,
+        with_spent: bool,
+    ) -> Result<Option<BlockWithSpent>, CommandError> {
+        let state = self.state();
+        let Some(block) = state.block(&hash)? else { return Ok(None) };
+        let active = state.active.iter().any(|other| other.hash() == hash);
+        let spent = || {
+            let inputs = block.transactions.iter().flat_map(|transaction| &transaction.inputs);
+            inputs.map(|input| (*input, state.made(input))).collect()
+        };
+        let spent = if with_spent && active { Some(spent()) } else { None };
+        Ok(Some(BlockWithSpent { block: Arc::clone(&block), spent }))
+    }
+    async fn verify_chain(
+        &self,
+        level: CheckLevel,
+        blocks: Option<u32>,
+    ) -> Result<ChainVerdict, CommandError> {
+        self.checks.lock().expect("no panic").push((level, blocks));
+        Ok(self.verdict.lock().expect("no panic").clone().unwrap_or(ChainVerdict::Sound))
+    }
+    async fn invalidate_block(&self, hash: BlockHash) -> Result<(), CommandError> {
+        if hash == self.chain.id() {
+            return Err(CommandError::GenesisBlock);
+        }
+        self.advise("invalidate", hash)
+    }
+    async fn reconsider_block(&self, hash: BlockHash) -> Result<(), CommandError> {
+        self.advise("reconsider", hash)
+    }
+    async fn make_precious(&self, hash: BlockHash) -> Result<(), CommandError> {
+        self.advise("precious", hash)
+    }
+    async fn save_mempool(&self) -> Result<PathBuf, CommandError> {
+        if self.state().mempool.is_empty() {
+            return Err(CommandError::NotSaved("the disk is full".into()));
+        }
+        Ok("/data/mempool.dat".into())
     }
     async fn coin_set(&self) -> Result<CoinSet, CommandError> {
         let state = self.state();
