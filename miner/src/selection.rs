@@ -4,11 +4,12 @@
 //! what a package needs before it). A package is mined as one: it is taken whole if it fits, or not at all, and
 //! then smaller ones further down are tried while that pays. What was passed over is remembered, so that nothing
 //! that spends from it is taken. Packages are asked for one at a time: what lies below a full block is never
-//! touched. Whatever they are, the selection keeps to the limits and spends no output twice.
+//! touched. Whatever they are, the selection keeps to the limits. That no two of them spend the same coin is what
+//! the mempool promises; the inputs are not read here, since that costs as much as all the rest.
 
 use std::{collections::HashSet, sync::Arc};
 
-use chain::{amount::Amount, check::CheckedTransaction, hash::TxId, transaction::OutPoint};
+use chain::{amount::Amount, check::CheckedTransaction, hash::TxId};
 
 /// A transaction that could be mined, and what it pays.
 #[derive(Debug, Clone)]
@@ -99,7 +100,6 @@ pub(crate) fn select<P: Into<Package>>(room: &Room, packages: impl IntoIterator<
     };
     let (mut transaction_bytes, mut misses) = (0, 0);
     let mut passed_over: HashSet<TxId> = HashSet::new();
-    let mut spent: HashSet<OutPoint> = HashSet::new();
     for package in packages {
         let Package { candidates } = package.into();
         let fitting = sum(&candidates, &taken, transaction_bytes).filter(|sum| {
@@ -107,7 +107,7 @@ pub(crate) fn select<P: Into<Package>>(room: &Room, packages: impl IntoIterator<
                 && sum.signatures <= room.max_signatures
                 && (passed_over.is_empty() || !stands_on(&candidates, &passed_over))
         });
-        let Some(sum) = fitting.filter(|_| spend(&candidates, &mut spent)) else {
+        let Some(sum) = fitting else {
             passed_over.extend(candidates.iter().map(|candidate| candidate.transaction.txid()));
             misses += 1;
             let nearly_full = taken.bytes + NEARLY_FULL_BYTES > room.max_bytes
@@ -148,23 +148,7 @@ fn sum(candidates: &[Candidate], taken: &Selection, bytes: u64) -> Option<Sum> {
     })
 }
 
-fn inputs(candidates: &[Candidate]) -> impl Iterator<Item = &OutPoint> {
-    candidates.iter().flat_map(|candidate| &candidate.transaction.transaction().inputs)
-}
-
 fn stands_on(candidates: &[Candidate], passed_over: &HashSet<TxId>) -> bool {
-    inputs(candidates).any(|input| passed_over.contains(&input.txid))
-}
-
-/// Marks what a package spends; nothing, and false, where any of it is spent already.
-fn spend(candidates: &[Candidate], spent: &mut HashSet<OutPoint>) -> bool {
-    for (count, input) in inputs(candidates).enumerate() {
-        if !spent.insert(*input) {
-            for before in inputs(candidates).take(count) {
-                spent.remove(before);
-            }
-            return false;
-        }
-    }
-    true
+    let mut inputs = candidates.iter().flat_map(|candidate| &candidate.transaction.transaction().inputs);
+    inputs.any(|input| passed_over.contains(&input.txid))
 }

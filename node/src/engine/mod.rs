@@ -107,6 +107,13 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// The same with an empty mempool that occupies at most so much memory.
+    #[must_use]
+    pub fn with_mempool_limit(mut self, max_memory_bytes: u64) -> Self {
+        self.mempool = Mempool::new(max_memory_bytes);
+        self
+    }
+
     /// The ledger, to read from.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger<S> {

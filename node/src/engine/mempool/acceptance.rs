@@ -217,19 +217,25 @@ impl Mempool {
             return Err(AcceptError::Known);
         }
         let Policy::Relay(giver) = round.policy else { return Ok(()) };
-        if let Some(giver) = giver {
-            if self.refused.contains(&checked.witness_txid()) {
-                return Err(AcceptError::RefusedBefore);
-            }
-            let (adds, held) = (memory_bytes(checked), self.memory_bytes);
-            if !self.shares.allows(giver, adds, held, self.max_memory_bytes, round.now) {
-                return Err(AcceptError::ShareSpent);
-            }
+        if giver.is_some() && self.refused.contains(&checked.witness_txid()) {
+            return Err(AcceptError::RefusedBefore);
         }
+        self.check_share(checked, round)?;
         let least = Amount::from_pebbles(DUST_PEBBLES);
         let mut outputs = checked.transaction().outputs.iter().enumerate();
         let dust = outputs.find(|(_, output)| output.address().is_some() && output.amount < least);
         dust.map_or(Ok(()), |(index, output)| Err(AcceptError::Dust { index, amount: output.amount, least }))
+    }
+
+    /// Whether there is room for it in the share of whoever gave it.
+    fn check_share<S: Store>(
+        &self,
+        checked: &CheckedTransaction,
+        round: &Round<'_, S>,
+    ) -> Result<(), AcceptError> {
+        let (adds, held) = (memory_bytes(checked), self.memory_bytes);
+        let allows = |giver| self.shares.allows(giver, adds, held, self.max_memory_bytes, round.now);
+        if round.policy.giver().is_none_or(allows) { Ok(()) } else { Err(AcceptError::ShareSpent) }
     }
 
     /// The coins that transactions spend, of the ledger and of what waits here, in one look-up. In the order of
@@ -372,6 +378,8 @@ impl Mempool {
     ) -> Result<(), AcceptError> {
         let txid = verified.checked().txid();
         self.check_unconfirmed(&verified, round)?;
+        // Others of its batch may have used the share up.
+        self.check_share(verified.checked(), round)?;
         let plan = self.plan(&verified, round)?;
         for (leaving, why) in
             [(&plan.replaced, Departure::Replaced { by: txid }), (&plan.evicted, Departure::Evicted)]

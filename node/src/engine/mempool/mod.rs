@@ -62,7 +62,7 @@ use self::{
 };
 
 /// The most memory that waiting transactions occupy, in bytes.
-pub const MAX_MEMPOOL_MEMORY_BYTES: u64 = 128_000_000;
+pub const MAX_MEMPOOL_MEMORY_BYTES: u64 = 160_000_000;
 
 /// Some transactions together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -322,7 +322,16 @@ impl Mempool {
         if self.entries.len() <= slot.index() {
             self.entries.resize(slot.index() + 1, None);
         }
-        self.entries[slot.index()] = Some(Entry { verified, time, height, sequence, memory_bytes, giver });
+        self.entries[slot.index()] = Some(Entry {
+            checked: Arc::clone(verified.checked()),
+            fee: verified.fee(),
+            verified,
+            time,
+            height,
+            sequence,
+            memory_bytes,
+            giver,
+        });
     }
 
     /// Takes transactions out; those that stand on them must be named as well, unless they were mined.

@@ -88,6 +88,9 @@ struct ChunkKey {
     age: u64,
     chunk: usize,
     cluster: u32,
+    /// Its one transaction where it is a cluster of one, as most are: then whoever walks the chunks need not look
+    /// the cluster up.
+    alone: Option<Slot>,
 }
 
 impl Ord for ChunkKey {
@@ -227,7 +230,10 @@ impl Graph {
         self.chunks.iter().filter_map(|key| self.view(key))
     }
 
-    fn view(&self, key: &ChunkKey) -> Option<ChunkView<'_>> {
+    fn view<'a>(&'a self, key: &'a ChunkKey) -> Option<ChunkView<'a>> {
+        if let Some(slot) = &key.alone {
+            return Some(ChunkView { rate: key.rate, slots: std::slice::from_ref(slot) });
+        }
         let cluster = self.cluster(key.cluster)?;
         let start = key.chunk.checked_sub(1).map_or(0, |before| cluster.chunks[before].end);
         let chunk = cluster.chunks.get(key.chunk)?;
@@ -429,10 +435,11 @@ impl Graph {
     fn keys(&self, number: u32, cluster: &Cluster) -> Vec<ChunkKey> {
         let mut keys: Vec<ChunkKey> = Vec::with_capacity(cluster.chunks.len());
         let mut start = 0;
+        let alone = cluster.order.first().filter(|_| cluster.order.len() == 1).copied();
         for (chunk, Chunk { end, rate }) in cluster.chunks.iter().enumerate() {
             let oldest = cluster.order[start..*end].iter().map(|slot| self.age(*slot)).min().unwrap_or(0);
             let before = keys.last().filter(|before| before.rate == *rate).map_or(0, |before| before.age);
-            keys.push(ChunkKey { rate: *rate, age: oldest.max(before), chunk, cluster: number });
+            keys.push(ChunkKey { rate: *rate, age: oldest.max(before), chunk, cluster: number, alone });
             start = *end;
         }
         keys
