@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use node::{cli::Cli, commands, shutdown};
-
 fn main() -> ExitCode {
-    shutdown::abort_on_panic();
-    commands::exit_code(commands::run(Cli::parse().command))
+    node::commands::main()
 }

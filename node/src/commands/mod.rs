@@ -20,8 +20,26 @@ use std::{
 
 use ::rpc::{client::ClientError, error::RpcError};
 use anyhow::Context;
+use clap::Parser;
 
-use crate::cli::Command;
+#[cfg(feature = "failpoints")]
+use crate::store::failpoint::{NAMES, VARIABLE};
+use crate::{
+    cli::{Cli, Command},
+    shutdown,
+};
+
+/// All that the program does: reads the command line, does what was asked, says what went wrong. With the
+/// feature `failpoints`, `CAIRN_FAILPOINT=list` lists them.
+#[must_use]
+pub fn main() -> ExitCode {
+    shutdown::abort_on_panic();
+    #[cfg(feature = "failpoints")]
+    if std::env::var(VARIABLE).is_ok_and(|value| value == "list") {
+        return exit_code(answer(NAMES.join("\n")));
+    }
+    exit_code(run(Cli::parse().command))
+}
 
 /// Does what was asked.
 ///
