@@ -25,6 +25,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 BINARY := $(CARGO_TARGET_DIR)/release/cairn
 # In CI a Cargo.lock that does not fit is an error; at a desk cargo mends it.
 LOCKED := $(if $(CI),--locked)
+# How many rounds of `make crash`, and the seed of the first one, to run it again: make crash ROUNDS=1 SEED=7
+ROUNDS ?= 50
+SEED ?=
 # Arguments for the devnet: make devnet ARGS="--nodes 6 --datadir /tmp/devnet"
 ARGS ?=
 
@@ -42,15 +45,24 @@ build: prepare ## build the one binary, cairn
 	@cargo build --release $(LOCKED) --package node --bin cairn
 	@echo "$(BINARY)"
 
-# The black-box tests start the binary, so it is built first.
+# The same program with fail points beside every write: for the tests and `make crash` alone.
+.PHONY: failpoints
+failpoints: prepare
+	@cargo build --release $(LOCKED) --package node --features failpoints --bin cairn-failpoints
+
+# The black-box tests start the binaries, so they are built first.
 .PHONY: test
-test: build ## run all tests
+test: build failpoints ## run all tests
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --release $(LOCKED) --workspace; \
 		cargo test --release $(LOCKED) --workspace --doc; \
 	else \
 		cargo test --release $(LOCKED) --workspace; \
 	fi
+
+.PHONY: crash
+crash: build failpoints ## kill nodes at every write, fill disks, tear files (ROUNDS=50 SEED=...)
+	@cargo run --release $(LOCKED) --package tests --bin crash -- --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED) --no-deep)
 
 .PHONY: bench
 bench: build ## measure (at most 15 minutes), write bench.json, print the table

@@ -2,6 +2,7 @@
 //!
 //! Other people's scripts rely on every name here: names are added, never changed.
 
+mod chain;
 mod numbers;
 
 use std::{
@@ -10,11 +11,14 @@ use std::{
     path::PathBuf,
 };
 
-use chain::{amount::Amount, pow::CompactTarget, transaction::OutPoint};
+use ::chain::{amount::Amount, transaction::OutPoint};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use self::numbers::{amount, whole, word_count};
+pub use self::chain::{
+    ChainArgs, ChainCommand, ChainExportArgs, ChainImportArgs, ChainNewArgs, ChainVerifyArgs, StoredChainArgs,
+};
+use self::numbers::{amount, db_cache, whole, word_count};
 use crate::config::Settings;
 
 /// A proof-of-work ledger: node, wallet, miner and devnet in one program.
@@ -41,7 +45,7 @@ pub enum Command {
     Devnet(DevnetArgs),
     /// Call a method of a node and print its result
     Rpc(RpcArgs),
-    /// Make a chain of your own
+    /// Make a chain of your own; move a chain as one file; verify a stored one
     Chain(ChainArgs),
     /// Print completions for a shell
     #[command(
@@ -107,6 +111,13 @@ pub struct NodeArgs {
     #[arg(long, env = "CAIRN_NO_INDEX", value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub no_index: Option<bool>,
+    /// Memory for the coins, in MiB
+    #[arg(long, env = "CAIRN_DB_CACHE", value_name = "MIB", allow_negative_numbers = true,
+        value_parser = db_cache)]
+    pub db_cache: Option<u32>,
+    /// Make everything but the block files anew from them, then go on
+    #[arg(long)]
+    pub reindex: bool,
     /// End in good order when standard input ends, so that no node outlives what has started it
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,
@@ -129,6 +140,7 @@ impl NodeArgs {
             throttle_hashes_per_sec: self.throttle.map(NonZeroU64::get),
             clock_offset_secs: self.clock_offset,
             no_index: self.no_index,
+            db_cache_mib: self.db_cache,
         }
     }
 }
@@ -303,82 +315,6 @@ pub struct MineArgs {
     /// Print JSON
     #[arg(long, requires = "benchmark")]
     pub json: bool,
-}
-
-/// `cairn chain`.
-#[derive(Debug, Args)]
-pub struct ChainArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: ChainCommand,
-}
-
-/// What can be done with chains.
-#[derive(Debug, Subcommand)]
-pub enum ChainCommand {
-    /// Write a chain file: every node of the chain needs it, unchanged
-    New(Box<ChainNewArgs>),
-}
-
-/// `cairn chain new`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  cairn chain new --name class --spacing 30 --hash-rate 1000000 --out class.toml\n  \
-    cairn node --chain class.toml"
-)]
-pub struct ChainNewArgs {
-    /// Lower-case letters, digits, hyphens
-    #[arg(long)]
-    pub name: String,
-    /// What addresses begin with: lower-case letters [default: the letters of the name]
-    #[arg(long)]
-    pub prefix: Option<String>,
-    /// The aim: seconds between blocks
-    #[arg(long, value_name = "SECS", default_value_t = 60, allow_negative_numbers = true,
-        value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
-    pub spacing: u32,
-    /// Seconds of delay after which the target doubles; 0 for a target that never changes [default: 288 spacings]
-    #[arg(long, value_name = "SECS")]
-    pub half_life: Option<u32>,
-    /// CRN for the miner of block 1
-    #[arg(long, value_name = "CRN", default_value = "50", allow_negative_numbers = true, value_parser = amount)]
-    pub reward: Amount,
-    /// Blocks after which the reward halves
-    #[arg(long, value_name = "BLOCKS", default_value_t = 210_000, allow_negative_numbers = true,
-        value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
-    pub halving: u32,
-    /// Blocks after which a miner may spend what was mined
-    #[arg(long, value_name = "BLOCKS", default_value_t = 100, allow_negative_numbers = true,
-        value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
-    pub maturity: u32,
-    /// The most bytes of a block
-    #[arg(long, value_name = "BYTES", default_value_t = 2_000_000)]
-    pub max_block_bytes: u32,
-    /// The most signatures of a block
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
-    pub max_block_signatures: u32,
-    /// The first target, as 8 hexadecimal digits [default: that of --limit-bits]
-    #[arg(long, value_name = "BITS", conflicts_with = "hash_rate")]
-    pub initial_bits: Option<CompactTarget>,
-    /// A first target that suits so many hashes a second, of all miners together
-    #[arg(long, value_name = "HASHES", allow_negative_numbers = true,
-        value_parser = whole::<NonZeroU64>(1..=u64::MAX))]
-    pub hash_rate: Option<NonZeroU64>,
-    /// The easiest target that there may be, as 8 hexadecimal digits
-    #[arg(long, value_name = "BITS", default_value = "207fffff")]
-    pub limit_bits: CompactTarget,
-    /// The time of the genesis block, in Unix seconds [default: now]
-    #[arg(long, value_name = "UNIX-SECS")]
-    pub genesis_time: Option<u32>,
-    /// Words for the genesis block
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub message: String,
-    /// Mark it as a chain for development, on which blocks may be made on demand
-    #[arg(long)]
-    pub lab: bool,
-    /// Where to write the file
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
 }
 
 #[cfg(test)]

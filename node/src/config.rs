@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -14,12 +15,16 @@ use thiserror::Error;
 use crate::{
     chain_file::{ChainFileError, ChainSpec},
     live::{NodeConfig, mining::MiningConfig},
+    store::StoreOptions,
 };
 
 /// The name of the configuration file in a data folder.
 pub const CONFIG_FILE: &str = "cairn.toml";
 /// The most bytes of a configuration file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// How much memory coins may be given, in MiB.
+pub const DB_CACHE_MIB: RangeInclusive<u32> = 4..=65_536;
 
 /// One layer of settings: a file, or flags and environment. What is absent is left to the layer below.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +54,8 @@ pub struct Settings {
     pub clock_offset_secs: Option<i64>,
     /// Whether to go without the indexes of transactions and addresses.
     pub no_index: Option<bool>,
+    /// Memory for the coins, in MiB.
+    pub db_cache_mib: Option<u32>,
 }
 
 /// Why settings make no configuration.
@@ -84,6 +91,13 @@ pub enum ConfigError {
     /// Half an account.
     #[error("rpc_user and rpc_password go together: give both or none")]
     HalfAccount,
+    /// A budget that is too small or too large.
+    #[error(
+        "db_cache_mib = {0}: a whole number from {least} to {most} is needed",
+        least = DB_CACHE_MIB.start(),
+        most = DB_CACHE_MIB.end()
+    )]
+    DbCache(u32),
     /// The data folder is a file.
     #[error("the data folder {0} is a file: name a folder with --datadir")]
     NotAFolder(PathBuf),
@@ -139,7 +153,20 @@ impl Settings {
             throttle_hashes_per_sec: self.throttle_hashes_per_sec.or(below.throttle_hashes_per_sec),
             clock_offset_secs: self.clock_offset_secs.or(below.clock_offset_secs),
             no_index: self.no_index.or(below.no_index),
+            db_cache_mib: self.db_cache_mib.or(below.db_cache_mib),
         }
+    }
+
+    /// How the store is to be opened.
+    ///
+    /// # Errors
+    /// [`ConfigError::DbCache`].
+    pub fn store_options(&self) -> Result<StoreOptions, ConfigError> {
+        let options = StoreOptions::default();
+        let Some(mib) = self.db_cache_mib else { return Ok(options) };
+        let bytes = usize::try_from(mib).ok().and_then(|mib| mib.checked_mul(1 << 20));
+        let bytes = bytes.filter(|_| DB_CACHE_MIB.contains(&mib)).ok_or(ConfigError::DbCache(mib))?;
+        Ok(StoreOptions { db_cache_bytes: bytes, ..options })
     }
 
     /// The chain of these settings; `main` where none is named.
@@ -158,6 +185,7 @@ impl Settings {
         check_folder(&datadir)?;
         let ChainSpec { chain, lab } = self.chain_spec()?;
         let ports = default_ports(&chain.params().name);
+        let store = self.store_options()?;
         let rpc_account = match (self.rpc_user, self.rpc_password) {
             (Some(user), Some(password)) => Some((user, password)),
             (None, None) => None,
@@ -178,6 +206,8 @@ impl Settings {
         Ok(NodeConfig {
             lab,
             datadir,
+            store,
+            reindex: false,
             listen: self.listen.unwrap_or_else(|| vec![format!("/ip4/0.0.0.0/tcp/{}", ports.p2p)]),
             bootstrap: self.bootstrap.unwrap_or_default(),
             rpc_listen: self.rpc_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.rpc))),
@@ -248,6 +278,9 @@ mod tests {
             ("rpc_listen = \"localhost\"", false),
             ("mining_threads = 0", false),
             ("throttle_hashes_per_sec = -1", false),
+            ("db_cache_mib = 64", true),
+            ("db_cache_mib = -1", false),
+            ("db_cache_mib = \"64\"", false),
             ("[node]\nchain = \"dev\"", false),
         ] {
             fs::write(&path, text).expect("writable");
@@ -280,5 +313,11 @@ mod tests {
             Settings { chain: Some("dev".into()), mine: Some("crn1abc".into()), ..Settings::default() };
         let mine = wrong(mine);
         assert!(mine.contains("mining address"), "{mine}");
+        for mib in [0, 3, 65_537] {
+            let cache =
+                Settings { chain: Some("dev".into()), db_cache_mib: Some(mib), ..Settings::default() };
+            let cache = wrong(cache);
+            assert!(cache.contains("from 4 to 65536"), "{cache}");
+        }
     }
 }

@@ -13,3 +13,4 @@ pub mod p2p;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;

@@ -28,6 +28,12 @@ impl Chance {
         Self(seed)
     }
 
+    /// Chance from a seed that was printed before.
+    #[must_use]
+    pub const fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number below `bound`.
     ///
     /// # Panics

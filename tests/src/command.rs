@@ -14,7 +14,17 @@ use crate::binary;
 /// A command that starts `cairn`, with nothing of this environment that could change what it does.
 #[must_use]
 pub fn cairn() -> Command {
-    let mut command = Command::new(binary::path());
+    program(&binary::path())
+}
+
+/// As [`cairn`], with fail points.
+#[must_use]
+pub fn cairn_failpoints() -> Command {
+    program(&binary::failpoints_path())
+}
+
+fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CAIRN_") {
             command.env_remove(name);

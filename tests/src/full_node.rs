@@ -16,7 +16,7 @@ use rpc::{
 use crate::{
     answers::answer,
     chains::LabChain,
-    command::cairn,
+    command::{cairn, cairn_failpoints, run, word},
     process::Process,
     wait::{require, until},
 };
@@ -45,7 +45,18 @@ pub fn configure(datadir: &Path, settings: &Settings) {
 /// The command that runs a node on a data folder. It ends with the test that started it, however that ends.
 #[must_use]
 pub fn node_command(datadir: &Path) -> Command {
-    let mut command = cairn();
+    as_node(cairn(), datadir)
+}
+
+/// As [`node_command`], with the fail point that `armed` names: `name:count` or `name:count:action`.
+#[must_use]
+pub fn failpoint_command(datadir: &Path, armed: &str) -> Command {
+    let mut command = as_node(cairn_failpoints(), datadir);
+    command.env("CAIRN_FAILPOINT", armed);
+    command
+}
+
+fn as_node(mut command: Command, datadir: &Path) -> Command {
     command.arg("node").arg("--datadir").arg(datadir).arg("--exit-with-stdin");
     command
 }
@@ -78,17 +89,37 @@ impl FullNode {
     #[must_use]
     #[track_caller]
     pub fn start_again(datadir: &Path) -> Self {
-        let mut process = spawn(datadir);
+        Self::start_command(datadir, node_command(datadir)).unwrap_or_else(|mut process| {
+            let status = process.wait();
+            panic!("the node on {} ended with {status}:\n{}", datadir.display(), process.log())
+        })
+    }
+
+    /// Starts a node by a command of one's own, see [`node_command`].
+    ///
+    /// # Errors
+    /// Its process, where that ends before the node is up.
+    ///
+    /// # Panics
+    /// Where it neither comes up nor ends.
+    #[track_caller]
+    pub fn start_command(datadir: &Path, command: Command) -> Result<Self, Process> {
+        let mut process = spawn_command(datadir, command);
         let name = datadir.display();
         let address = until(format!("the node on {name} is up"), || {
-            if let Some(status) = process.status() {
-                panic!("the node on {name} ended with {status}:\n{}", process.log());
+            if process.status().is_some() {
+                return Ok(None);
             }
-            rpc_address(&process.log()).ok_or_else(|| "its log does not say so".into())
+            rpc_address(&process.log()).map(Some).ok_or_else(|| "its log does not say so".into())
         });
+        let Some(address) = address else { return Err(process) };
         let client = Client::new(format!("http://{address}"), Login::CookieFile(datadir.join(COOKIE_FILE)));
-        until(format!("the node on {name} answers"), || answer(client.uptime()));
-        Self { process, datadir: datadir.into(), client }
+        let up = until(format!("the node on {name} answers"), || match answer(client.uptime()) {
+            Ok(_) => Ok(true),
+            Err(_) if process.status().is_some() => Ok(false),
+            Err(error) => Err(error),
+        });
+        if up { Ok(Self { process, datadir: datadir.into(), client }) } else { Err(process) }
     }
 
     /// Its RPC.
@@ -131,31 +162,44 @@ impl FullNode {
         });
     }
 
-    /// Tells it to end, and waits for the end, which must be orderly.
+    /// Tells it to end, and waits for the end, which must be orderly. What it leaves behind must be what a
+    /// replay of its blocks gives (threat S10).
     ///
     /// # Panics
-    /// Where it ends in another way or not at all.
+    /// Where it ends in another way or not at all, or has stored something else.
     #[track_caller]
     pub fn stop(mut self) {
         self.client.stop().expect("it answers");
         let status = self.process.wait();
         assert!(status.success(), "{status}: {}", self.process.log());
+        verify_stored(&self.datadir);
     }
+}
+
+/// Holds that a node that has ended stored what a replay of its blocks gives: `cairn chain verify` (threat S10).
+///
+/// # Panics
+/// Where it did not.
+#[track_caller]
+pub fn verify_stored(datadir: &Path) {
+    let said = run(["chain", "verify", "--datadir", word(datadir)]).success();
+    assert!(said.contains("UTXO hash"), "{said}");
 }
 
 /// Starts the process of a node, which may come up or not.
 #[must_use]
 pub fn spawn(datadir: &Path) -> Process {
+    spawn_command(datadir, node_command(datadir))
+}
+
+/// As [`spawn`], by a command of one's own.
+#[must_use]
+pub fn spawn_command(datadir: &Path, command: Command) -> Process {
     // Beside the folder, so that nothing of the test lies in it; a log for each start.
     let start =
         (1..).find(|start: &u32| !log_path(datadir, *start).exists()).expect("there are numbers left");
     let out = datadir.with_extension(format!("{start}.out"));
-    Process::start(
-        format!("the node on {}", datadir.display()),
-        node_command(datadir),
-        &out,
-        &log_path(datadir, start),
-    )
+    Process::start(format!("the node on {}", datadir.display()), command, &out, &log_path(datadir, start))
 }
 
 fn log_path(datadir: &Path, start: u32) -> PathBuf {

@@ -54,3 +54,18 @@ pub fn until_deadline<T>(
 pub fn require(holds: bool, missing: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(missing()) }
 }
+
+/// How often [`pause_unless`] looks.
+const GLANCE_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Lets time pass, for a signal at a moment that chance has chosen, unless `over`; whether the time has passed.
+pub fn pause_unless(time: Duration, mut over: impl FnMut() -> bool) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        if over() {
+            return false;
+        }
+        thread::sleep(GLANCE_INTERVAL);
+    }
+    true
+}

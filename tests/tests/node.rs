@@ -58,7 +58,7 @@ fn refused(datadir: &std::path::Path) -> String {
 }
 
 #[test]
-fn a_second_process_on_a_folder_is_told_who_has_it() {
+fn s07_a_second_process_on_a_folder_is_told_who_has_it() {
     let (_folder, _chain, first) = alone();
     let said = refused(first.datadir());
     assert!(said.contains(&format!("process {}", first.process.pid())), "{said}");
@@ -67,7 +67,7 @@ fn a_second_process_on_a_folder_is_told_who_has_it() {
 }
 
 #[test]
-fn a_second_process_waits_for_one_that_is_ending() {
+fn s07_a_second_process_waits_for_one_that_is_ending() {
     let (_folder, _chain, mut first) = alone();
     let tip = first.rpc().getbestblockhash().expect("it answers");
     first.process.signal(Signal::TERM);
@@ -101,7 +101,7 @@ fn signals_stop_and_the_end_of_its_input_end_a_node_in_good_order() {
 }
 
 #[test]
-fn a_folder_of_another_chain_is_refused() {
+fn s08_a_folder_of_another_chain_is_refused() {
     let (folder, _chain, node) = alone();
     let datadir = node.datadir().to_path_buf();
     node.stop();

@@ -1,4 +1,4 @@
-//! The program `cairn` with fail points at every write: see `node::store::failpoint`. For tests alone.
+//! The program `cairn` with fail points (`node/src/store/failpoint.rs`): for `make crash` and the tests alone.
 
 use std::process::ExitCode;
 

@@ -4,6 +4,8 @@ use std::{ops::RangeInclusive, str::FromStr};
 
 use chain::amount::Amount;
 
+use crate::config::DB_CACHE_MIB;
+
 /// Reads whole numbers of a range; what is refused is told what would do.
 pub fn whole<T: FromStr>(
     range: RangeInclusive<u64>,
@@ -33,6 +35,12 @@ pub fn word_count(text: &str) -> Result<u8, String> {
         "24" => Ok(24),
         _ => Err("a new wallet has 12 or 24 words".into()),
     }
+}
+
+/// Reads a budget of memory for coins, in MiB.
+pub fn db_cache(text: &str) -> Result<u32, String> {
+    let (least, most) = (u64::from(*DB_CACHE_MIB.start()), u64::from(*DB_CACHE_MIB.end()));
+    whole(least..=most)(text)
 }
 
 #[cfg(test)]

@@ -25,15 +25,22 @@ use ::rpc::{
 use anyhow::Context;
 use clap::Parser;
 
+#[cfg(feature = "failpoints")]
+use crate::store::failpoint::{NAMES, VARIABLE};
 use crate::{
     cli::{Cli, Command},
     shutdown,
 };
 
-/// The whole program: does what the command line asks, and says how it went.
+/// All that the program does: reads the command line, does what was asked, says what went wrong. With the
+/// feature `failpoints`, `CAIRN_FAILPOINT=list` lists them.
 #[must_use]
 pub fn main() -> ExitCode {
     shutdown::abort_on_panic();
+    #[cfg(feature = "failpoints")]
+    if std::env::var(VARIABLE).is_ok_and(|value| value == "list") {
+        return exit_code(answer(NAMES.join("\n")), ErrorForm::Text);
+    }
     let command = Cli::parse().command;
     let form = error_form(&command);
     exit_code(run(command), form)

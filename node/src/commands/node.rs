@@ -1,6 +1,9 @@
 //! `cairn node`: a full node until it is told to end.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 
@@ -64,16 +67,22 @@ fn configuration(args: &NodeArgs) -> anyhow::Result<NodeConfig> {
             };
             (settings, datadir)
         }
-        None => {
-            let datadir = match &args.datadir {
-                Some(datadir) => datadir.clone(),
-                None => default_datadir(&flags.chain_spec()?.chain.params().name)?,
-            };
-            let file = Settings::of_datadir(&datadir)?;
-            (flags.over(file), datadir)
-        }
+        None => over_datadir(flags, args.datadir.as_deref())?,
     };
-    Ok(settings.complete(datadir)?)
+    Ok(NodeConfig { reindex: args.reindex, ..settings.complete(datadir)? })
+}
+
+/// Flags and environment over the configuration file of the data folder, and that folder.
+///
+/// # Errors
+/// A folder or file of no use.
+pub fn over_datadir(flags: Settings, datadir: Option<&Path>) -> anyhow::Result<(Settings, PathBuf)> {
+    let datadir = match datadir {
+        Some(datadir) => datadir.to_path_buf(),
+        None => default_datadir(&flags.chain_spec()?.chain.params().name)?,
+    };
+    let file = Settings::of_datadir(&datadir)?;
+    Ok((flags.over(file), datadir))
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
-//! A sign of life on stderr while something takes longer than two seconds; none where stderr is no terminal.
+//! Signs of life on stderr: while something takes longer than two seconds, and a bar where it is known how much
+//! there is to do. Nothing is shown where stderr is no terminal.
 
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::transfer::Progress;
 
 /// How long something may take before it shows a sign of life.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -59,9 +62,61 @@ impl Drop for Waiting {
     }
 }
 
+/// A bar that counts blocks, with payments a second and the time that is left.
+pub struct BlockBar {
+    bar: ProgressBar,
+    begun: Instant,
+    payments: u64,
+}
+
+impl BlockBar {
+    /// Begins to do `what`.
+    pub fn start(what: &'static str) -> Self {
+        let style =
+            ProgressStyle::with_template("{prefix} [{bar:30}] {pos} of {len} blocks  {msg}  {eta} left");
+        // Draws only where stderr is a terminal.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(style.expect("a test draws this template").progress_chars("=> "));
+        bar.set_prefix(what);
+        Self { bar, begun: Instant::now(), payments: 0 }
+    }
+
+    /// Shows what was done.
+    pub fn advance(&mut self, progress: Progress) {
+        match progress {
+            Progress::Total(blocks) => self.bar.set_length(blocks),
+            Progress::Skipped(blocks) => self.bar.inc(blocks),
+            Progress::Done(step) => {
+                self.payments = self.payments.saturating_add(step.payments);
+                let millis = self.begun.elapsed().as_millis().max(1);
+                let rate = u128::from(self.payments).saturating_mul(1_000) / millis;
+                self.bar.set_message(format!("{rate} payments/s"));
+                self.bar.inc(step.blocks);
+            }
+        }
+    }
+}
+
+impl Drop for BlockBar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::Step;
+
+    #[test]
+    fn a_bar_counts_what_was_done_and_what_need_not_be() {
+        let mut bar = BlockBar::start("testing");
+        bar.advance(Progress::Total(10));
+        bar.advance(Progress::Skipped(4));
+        bar.advance(Progress::Done(Step { blocks: 5, payments: 100 }));
+        assert_eq!((bar.bar.length(), bar.bar.position()), (Some(10), 9));
+        assert!(bar.bar.message().ends_with("payments/s"), "{}", bar.bar.message());
+    }
 
     #[test]
     fn waiting_ends_at_once() {

@@ -10,7 +10,12 @@ pub mod mining;
 pub mod rpc_url;
 pub mod thread;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chain::{
     genesis::Chain,
@@ -45,7 +50,9 @@ use crate::{
 };
 
 /// How long a second process waits for a dying one to let go of the data folder.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How often a long start says how far it is.
+const TELLING_INTERVAL: Duration = Duration::from_secs(2);
 /// The folder, in the data folder, that holds the indexes.
 pub const INDEX_FOLDER: &str = "index";
 /// How this program introduces itself to peers.
@@ -60,6 +67,10 @@ pub struct NodeConfig {
     pub lab: bool,
     /// The folder that belongs to this node alone.
     pub datadir: PathBuf,
+    /// How the store is opened.
+    pub store: StoreOptions,
+    /// Whether everything but the block files is made anew before the node starts.
+    pub reindex: bool,
     /// Multiaddresses to listen on for peers.
     pub listen: Vec<String>,
     /// Multiaddresses of peers to stay connected to.
@@ -162,8 +173,7 @@ async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
     let stopping = shutdown.subscribe();
-    let store = RocksStore::open(&config.datadir, &config.chain, &StoreOptions::default())?;
-    let ledger = Ledger::open(config.chain.clone(), store)?;
+    let ledger = open_ledger(&config)?;
     let tip = ledger.tip().id;
     tracing::info!(chain = %config.chain.params().name, height = %tip.height, hash = %tip.hash, "ledger open");
 
@@ -246,6 +256,28 @@ fn start_index(
         ended.map_err(|_| NodeError::Panicked("the indexer"))?.map_err(NodeError::Index)
     });
     Ok(handle)
+}
+
+/// Opens the store and the ledger over it. What is above the flushed tip, and after `--reindex` everything, is
+/// connected again, which may take long and is told in the log.
+fn open_ledger(config: &NodeConfig) -> Result<Ledger<RocksStore>, NodeError> {
+    let store = if config.reindex {
+        tracing::info!("making everything but the block files anew");
+        RocksStore::reindex(&config.datadir, &config.chain, &config.store)?
+    } else {
+        RocksStore::open(&config.datadir, &config.chain, &config.store)?
+    };
+    let mut told = Instant::now();
+    let mut ledger = Ledger::open_watched(config.chain.clone(), store, &mut |height, goal| {
+        if told.elapsed() >= TELLING_INTERVAL {
+            told = Instant::now();
+            tracing::info!(%height, of = %goal, "connecting the blocks that are here");
+        }
+    })?;
+    if config.reindex {
+        ledger.flush().map_err(OpenError::from)?;
+    }
+    Ok(ledger)
 }
 
 fn part_ended(end: Result<Result<(), NodeError>, JoinError>) -> Result<(), NodeError> {

@@ -1,4 +1,4 @@
-//! `cairn chain`: chains of one's own.
+//! `cairn chain new`: chains of one's own.
 
 use std::{
     num::NonZeroUsize,
@@ -21,26 +21,17 @@ use miner::{
     search::{ALL_NONCES, Cursor, Gate, Search},
 };
 
-use super::{answer, progress::Waiting, say};
-use crate::{
-    chain_file::ChainSpec,
-    cli::{ChainArgs, ChainCommand, ChainNewArgs},
-};
+use super::super::{answer, progress::Waiting, say};
+use crate::{chain_file::ChainSpec, cli::ChainNewArgs};
 
 /// The half-life where none is named: as many spacings as on the built-in chains.
 const SPACINGS_PER_HALF_LIFE: u32 = 288;
 
-/// Does what was asked.
+/// Makes a chain and writes its file.
 ///
 /// # Errors
 /// Parameters that make no chain, and a file that cannot be written.
-pub fn run(args: &ChainArgs) -> anyhow::Result<()> {
-    match &args.command {
-        ChainCommand::New(args) => new(args),
-    }
-}
-
-fn new(args: &ChainNewArgs) -> anyhow::Result<()> {
+pub fn run(args: &ChainNewArgs) -> anyhow::Result<()> {
     if args.out.exists() {
         bail!("{} exists already: choose another name with --out", args.out.display());
     }
@@ -156,7 +147,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::cli::{ChainArgs, ChainCommand, Cli, Command};
 
     fn args(line: &str) -> ChainNewArgs {
         let line = format!("cairn chain new --out unused {line}");
