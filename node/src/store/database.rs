@@ -7,7 +7,8 @@ use std::{
 
 use chain::{genesis::Chain, hash::BlockHash, store::StoreError};
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, Options, WriteBatch, properties,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, Options, WaitForCompactOptions,
+    WriteBatch, properties,
 };
 
 use super::{
@@ -131,6 +132,14 @@ impl Database {
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let failed = |source| Fault::Write { what: "the write-ahead log".to_owned(), source };
         Ok(self.db.flush_wal(true).map_err(failed)?)
+    }
+
+    /// Writes what is in memory into files, and waits until no flush and no compaction is left to do.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let mut options = WaitForCompactOptions::default();
+        options.set_flush(true);
+        let failed = |source| Fault::Write { what: "what is in memory into files".to_owned(), source };
+        Ok(self.db.wait_for_compact(&options).map_err(failed)?)
     }
 
     /// The bytes of all files of the database.
