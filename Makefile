@@ -25,7 +25,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 BINARY := $(CARGO_TARGET_DIR)/release/cairn
 # In CI a Cargo.lock that does not fit is an error; at a desk cargo mends it.
 LOCKED := $(if $(CI),--locked)
-# Arguments for the devnet: make devnet ARGS="--nodes 6 --datadir /tmp/devnet"
+# Arguments for the devnet: make devnet ARGS="--nodes 6 --datadir /tmp/devnet"; the parts to measure for bench.
 ARGS ?=
 
 .PHONY: help
@@ -53,9 +53,9 @@ test: build ## run all tests
 	fi
 
 .PHONY: bench
-bench: build ## measure (at most 15 minutes), write bench.json, print the table
+bench: build ## measure (at most 15 minutes), write bench.json, print the table (ARGS="connect mempool")
 	@rm -f bench.json
-	@cargo run --release $(LOCKED) --package tests --bin bench
+	@cargo run --release $(LOCKED) --package tests --bin bench -- $(ARGS)
 
 .PHONY: lint
 lint: prepare-lint ## check format, clippy's warnings and the dependencies
