@@ -5,6 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chain::{
+    hash::sha256,
+    policy::PublicKey,
+    signature::{Claim, verify_all},
+};
 use ed25519_dalek::Signer;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -12,6 +17,8 @@ use crate::payments::signing_key;
 
 /// Verifications of one round.
 const VERIFICATIONS: u32 = 5_000;
+/// Signatures that are verified in batches.
+const BATCHED: u64 = 40_960;
 /// Rounds, of which the best counts.
 const ROUNDS: u32 = 5;
 
@@ -59,6 +66,21 @@ impl Unit {
             best = best.min(taken.cpu / VERIFICATIONS);
         }
         Ok(Self(best))
+    }
+
+    /// What a signature costs in large batches, each of its own key, decompression of keys included: the floor of
+    /// whatever is to be connected.
+    pub fn of_batch(self) -> Result<f64, Box<dyn Error>> {
+        let claim = |number: u64| {
+            let key = signing_key(number);
+            let message = sha256(&number.to_le_bytes());
+            let signature = key.sign(&message).to_bytes();
+            Claim { key: PublicKey(key.verifying_key().to_bytes()), signature, message }
+        };
+        let claims: Vec<Claim> = (0..BATCHED).map(claim).collect();
+        let (taken, outcome) = of(|| verify_all(&claims));
+        outcome.map_err(|claim| format!("signature {claim} does not hold"))?;
+        self.per_piece(taken, claims.len())
     }
 
     /// Microseconds of one verification.

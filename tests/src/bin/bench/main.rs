@@ -88,6 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let unit = Unit::measure()?;
     let mut bench = Bench { figures: BTreeMap::new(), unit, world: None };
     bench.put("verify_strict_us", unit.micros());
+    bench.put("batch_per_verify", unit.of_batch()?);
     for (name, measure) in PARTS {
         if wanted.is_empty() || wanted.iter().any(|part| part == name) {
             let begun = std::time::Instant::now();
