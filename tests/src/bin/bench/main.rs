@@ -33,8 +33,9 @@ struct Bench {
 }
 
 impl Bench {
-    /// Notes a figure.
+    /// Notes a figure, and shows it at once: the table comes late.
     fn put(&mut self, name: &'static str, figure: f64) {
+        say(&format!("  {name} {figure:.3}"));
         self.figures.insert(name, figure);
     }
 
