@@ -28,7 +28,7 @@ LOCKED := $(if $(CI),--locked)
 # How many rounds of `make crash`, and the seed of the first one, to run it again: make crash ROUNDS=1 SEED=7
 ROUNDS ?= 50
 SEED ?=
-# Arguments for the devnet: make devnet ARGS="--nodes 6 --datadir /tmp/devnet"
+# Arguments for the devnet: make devnet ARGS="--nodes 6 --datadir /tmp/devnet"; the parts to measure for bench.
 ARGS ?=
 
 .PHONY: help
@@ -65,9 +65,9 @@ crash: build failpoints ## kill nodes at every write, fill disks, tear files (RO
 	@cargo run --release $(LOCKED) --package tests --bin crash -- --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED) --no-deep)
 
 .PHONY: bench
-bench: build ## measure (at most 15 minutes), write bench.json, print the table
+bench: build ## measure (at most 15 minutes), write bench.json, print the table (ARGS="connect mempool")
 	@rm -f bench.json
-	@cargo run --release $(LOCKED) --package tests --bin bench
+	@cargo run --release $(LOCKED) --package tests --bin bench -- $(ARGS)
 
 .PHONY: lint
 lint: prepare-lint ## check format, clippy's warnings and the dependencies

@@ -9,7 +9,7 @@ use chain::{genesis::Chain, hash::BlockHash, store::StoreError, transaction::Out
 use rayon::prelude::*;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, Options,
-    ReadOptions, WriteBatch, properties,
+    ReadOptions, WaitForCompactOptions, WriteBatch, properties,
 };
 
 use super::{
@@ -181,6 +181,17 @@ impl Database {
     pub(super) fn compact(&self, family: Family) -> Result<(), StoreError> {
         self.db.compact_range_cf::<&[u8], &[u8]>(self.family(family)?, None, None);
         Ok(())
+    }
+
+    /// Writes what is in memory into files, and waits until no flush and no compaction is left to do.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let mut options = WaitForCompactOptions::default();
+        options.set_flush(true);
+        let failed = |source| Fault::Write {
+            what: "what is in memory into files".to_owned(),
+            source: rocksdb::Error::into(source),
+        };
+        Ok(self.db.wait_for_compact(&options).map_err(failed)?)
     }
 
     /// The bytes of all files of the database.

@@ -219,6 +219,17 @@ impl IndexDb {
         Ok(self.db.flush_wal(true).map_err(failed)?)
     }
 
+    /// Writes what is in memory into files, and waits until no flush and no compaction is left to do.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        let mut options = rocksdb::WaitForCompactOptions::default();
+        options.set_flush(true);
+        let failed = |source: rocksdb::Error| Fault::Write {
+            what: "what the index has in memory into files".to_owned(),
+            source: source.into(),
+        };
+        Ok(self.db.wait_for_compact(&options).map_err(failed)?)
+    }
+
     /// The bytes of all files of the index.
     pub fn disk_bytes(&self) -> Result<u64, StoreError> {
         let failed = |error| {

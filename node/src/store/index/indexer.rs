@@ -84,6 +84,14 @@ impl IndexHandle {
         self.database.snapshot()
     }
 
+    /// Waits until the index's database has nothing left to do for what was written. For measurements.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.database.settle()
+    }
+
     /// The bytes of all files of the index.
     ///
     /// # Errors

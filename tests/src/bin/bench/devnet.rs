@@ -4,7 +4,7 @@ use std::{error::Error, fs, thread, time::Duration};
 
 use tests::devnet::Devnet;
 
-use crate::Figures;
+use crate::Bench;
 
 /// How long the devnet is watched: several blocks.
 const WATCHED: Duration = Duration::from_secs(60);
@@ -21,11 +21,11 @@ fn cpu_secs(pid: u32) -> Result<f64, Box<dyn Error>> {
 }
 
 /// Starts a devnet, waits until it is ready, and counts the CPU time of all its processes.
-pub fn measure(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
+pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let started = std::time::Instant::now();
     let mut devnet = Devnet::start(&folder.path().join("devnet"), 4);
-    figures.insert("devnet_ready_secs", started.elapsed().as_secs_f64());
+    bench.put("devnet_ready_secs", started.elapsed().as_secs_f64());
     let mut pids: Vec<u32> = devnet.file().nodes.iter().map(|node| node.pid).collect();
     pids.push(devnet.supervisor.pid());
     let total = || pids.iter().map(|pid| cpu_secs(*pid)).sum::<Result<f64, _>>();
@@ -34,7 +34,7 @@ pub fn measure(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
     // Nothing is awaited here: the devnet is left alone for a while, and that is what is measured.
     thread::sleep(WATCHED);
     let used = total()? - before;
-    figures.insert("devnet_cpu_cores", used / watched.elapsed().as_secs_f64());
+    bench.put("devnet_cpu_cores", used / watched.elapsed().as_secs_f64());
     devnet.interrupt();
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{error::Error, num::NonZeroUsize, time::Duration};
 
 use miner::benchmark::{Rates, benchmark, measure_plain_loop, measure_search};
 
-use crate::Figures;
+use crate::Bench;
 
 const ROUNDS: usize = 5;
 /// Hashes of one measurement: about a second.
@@ -17,20 +17,20 @@ fn per_sec(rates: &Rates) -> f64 {
 }
 
 /// The best of five of each, taken in turn, so that a slow second of the machine falls on both.
-pub fn measure(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
+pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     let (mut search, mut plain) = (0.0_f64, 0.0_f64);
     for _ in 0..ROUNDS {
         search = search.max(per_sec(&measure_search(HASHES)));
         plain = plain.max(per_sec(&measure_plain_loop(HASHES)));
     }
-    figures.insert("nonce_per_digest_loop", search / plain);
-    figures.insert("nonce_megahashes_per_sec", search / 1e6);
+    bench.put("nonce_per_digest_loop", search / plain);
+    bench.put("nonce_megahashes_per_sec", search / 1e6);
     let (mut one, mut two) = (0.0_f64, 0.0_f64);
     let second = NonZeroUsize::MIN.saturating_add(1);
     for _ in 0..ROUNDS {
         one = one.max(per_sec(&benchmark(NonZeroUsize::MIN, THREADS_TIME)?));
         two = two.max(per_sec(&benchmark(second, THREADS_TIME)?));
     }
-    figures.insert("nonce_two_threads", two / one);
+    bench.put("nonce_two_threads", two / one);
     Ok(())
 }

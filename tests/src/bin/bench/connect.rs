@@ -1,0 +1,113 @@
+//! Connecting blocks of which nothing is known: the cost of catching up, and what it leaves on the disk.
+
+use std::error::Error;
+
+use chain::{genesis::Chain, params::Params};
+use tempfile::TempDir;
+
+use crate::{
+    Bench, cpu,
+    cpu::Taken,
+    forge::Forge,
+    funding::Funding,
+    house::{House, Indexes},
+    payments::{FEE, Spendable, pay_all, scatter},
+    say,
+};
+
+/// Coins in the UTXO set below the payments that are measured.
+const COINS: usize = 1_000_000;
+/// Outputs of the transactions that make those coins: as many as most payments have.
+const OUTPUTS: usize = 2;
+/// Payments that are connected: one input, two outputs.
+const PAYMENTS: usize = 200_000;
+/// Payments of a block.
+pub const PAYMENTS_A_BLOCK: usize = 5_000;
+
+/// A chain with a million coins and payments on top of them, and a ledger that has connected it.
+pub struct World {
+    /// What makes the next block.
+    pub forge: Forge,
+    /// The ledger.
+    pub house: House,
+    /// Coins that were not spent yet, each with a key.
+    pub coins: Vec<Spendable>,
+    funding: Vec<Vec<u8>>,
+    payments: Vec<Vec<u8>>,
+    _folder: TempDir,
+}
+
+/// A chain on which blocks cost nothing and rewards can be spent in the next block.
+pub fn chain() -> Result<Chain, Box<dyn Error>> {
+    Ok(Chain::mine(Params { half_life_secs: 0, maturity_blocks: 1, ..Params::dev() })?)
+}
+
+/// What it takes to connect blocks from bytes, flushes and what they have the database do included.
+pub fn connect(house: &mut House, blocks: &[Vec<u8>]) -> Result<Taken, Box<dyn Error>> {
+    let (taken, outcome) = cpu::of(|| {
+        house.submit(blocks)?;
+        house.settle()
+    });
+    outcome.map(|()| taken)
+}
+
+impl World {
+    /// Makes the chain, and measures.
+    pub fn measure(bench: &mut Bench) -> Result<Self, Box<dyn Error>> {
+        say("  making a million coins ...");
+        let chain = chain()?;
+        let mut forge = Forge::new(&chain);
+        let folder = tempfile::tempdir()?;
+        let mut house = House::open(folder.path(), &chain, Indexes::Off)?;
+        let mut funding = Vec::new();
+        let spec = Funding { coins: 0..COINS, outputs: OUTPUTS, is_spendable: &|number| number % 2 == 0 };
+        let mut coins = scatter(&spec.make(&mut forge, &mut |block| {
+            house.submit(std::slice::from_ref(&block))?;
+            funding.push(block);
+            Ok(())
+        })?);
+        let rest = coins.split_off(PAYMENTS);
+        let payments = pay_all(&chain, &coins, |_| FEE)?;
+        let payments = forge.blocks(&payments, PAYMENTS_A_BLOCK)?;
+
+        let mut house = house.reopen()?;
+        let (count, coin_bytes) = house.coins()?;
+        let bytes = house.disk_bytes()?;
+        bench.put_ratio("coin_bytes", coin_bytes, count)?;
+        // To count the coins was to read them all.
+        house = house.reopen()?;
+        say("  connecting ...");
+        let taken = connect(&mut house, &payments)?;
+        bench.put("connect_cold_per_verify", bench.unit.per_piece(taken, PAYMENTS)?);
+        let per_sec = f64::from(u32::try_from(PAYMENTS)?) / taken.wall.as_secs_f64();
+        bench.put("connect_cold_per_sec", per_sec);
+
+        house = house.reopen()?;
+        let grown = house.disk_bytes()?.saturating_sub(bytes);
+        let coins_grown = house.coins()?.1.saturating_sub(coin_bytes);
+        bench.put_ratio("payment_bytes", grown.saturating_sub(coins_grown), PAYMENTS as u64)?;
+        Ok(Self { forge, house, coins: rest, funding, payments, _folder: folder })
+    }
+}
+
+/// The same blocks once more, with indexes.
+pub fn measure_indexed(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
+    let unit = bench.unit;
+    let world = bench.take_world()?;
+    let folder = tempfile::tempdir()?;
+    let mut house = House::open(folder.path(), world.forge.chain(), Indexes::On)?;
+    house.submit(&world.funding)?;
+    let mut house = house.reopen()?;
+    say("  connecting with indexes ...");
+    let bytes = house.disk_bytes()?;
+    let coins_bytes = house.coins()?.1;
+    house = house.reopen()?;
+    let taken = connect(&mut house, &world.payments)?;
+    house = house.reopen()?;
+    let grown = house.disk_bytes()?.saturating_sub(bytes);
+    let coins_grown = house.coins()?.1.saturating_sub(coins_bytes);
+    bench.put("connect_cold_indexed_per_verify", unit.per_piece(taken, PAYMENTS)?);
+    bench.put_ratio("payment_indexed_bytes", grown.saturating_sub(coins_grown), PAYMENTS as u64)?;
+    bench.world = Some(world);
+    Ok(())
+}

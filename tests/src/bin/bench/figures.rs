@@ -1,0 +1,47 @@
+//! What each figure says.
+
+/// Names and meanings, in the order of the table.
+pub const MEANINGS: [(&str, &str); 27] = [
+    (
+        "nonce_per_digest_loop",
+        "one thread's nonce search : a plain loop over the digest (x faster, best of 5)",
+    ),
+    ("nonce_two_threads", "two threads' nonce search : one thread's (x faster, best of 5)"),
+    ("nonce_megahashes_per_sec", "one thread's nonce search, millions of hashes a second"),
+    ("verify_strict_us", "one strict verification with ed25519-dalek: the unit (microseconds, best of 5)"),
+    ("batch_per_verify", "a signature in batches of 1,024, each of its own key, all cores : unit"),
+    (
+        "connect_cold_per_verify",
+        "CPU a payment to connect blocks, 200,000 over 1,000,000 coins, nothing cached, no indexes : unit",
+    ),
+    ("connect_cold_per_sec", "payments a second on the wall in that run, all cores"),
+    ("connect_cold_indexed_per_verify", "the same with indexes, until they are at the tip : unit"),
+    (
+        "connect_warm_per_verify",
+        "CPU a payment of blocks whose payments all waited, one flush at the end : unit",
+    ),
+    ("connect_warm_each_per_verify", "the same block by block, a flush after each 5,000 : unit"),
+    ("accept_per_verify", "CPU a payment to enter the mempool, one by one, coins on the disk : unit"),
+    ("accept_batch_per_verify", "the same in batches of 100 : unit"),
+    (
+        "template_ms",
+        "a template of the best 2 MB of 50,000 transactions after a tip change (ms, median of 9)",
+    ),
+    ("accept_10k_per_verify", "CPU a payment to enter the mempool where 10,000 wait : unit"),
+    ("accept_50k_per_verify", "the same where 50,000 wait : unit"),
+    ("accept_200k_per_verify", "the same where 200,000 wait : unit"),
+    ("connect_1m_per_verify", "CPU a payment to connect blocks, 100,000 over 1,000,000 coins : unit"),
+    ("connect_4m_per_verify", "the same over 4,000,000 coins : unit"),
+    ("connect_10m_per_verify", "the same over 10,000,000 coins : unit"),
+    ("coin_bytes", "the database's files of coins, quiet, two coins a transaction : coins (bytes)"),
+    ("payment_bytes", "growth of all files but those of coins by those payments : payments (bytes)"),
+    ("payment_indexed_bytes", "the same with indexes (bytes)"),
+    (
+        "start_ms",
+        "from the start of a node with 300,000 coins, left in order, to its first RPC answer (ms, median of 5)",
+    ),
+    ("idle_memory_mb", "resident memory of that node, left alone for 5 seconds (MB)"),
+    ("devnet_cpu_cores", "CPU seconds a second of a devnet of four nodes that mines (cores)"),
+    ("devnet_ready_secs", "from `cairn devnet` to ready, four nodes, an empty folder (seconds)"),
+    ("bench_secs", "how long these measurements took (seconds)"),
+];
