@@ -19,3 +19,4 @@ pub mod message;
 pub mod methods;
 pub mod server;
 pub mod types;
+mod view;

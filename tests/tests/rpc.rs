@@ -230,7 +230,7 @@ fn transactions(caller: &Caller, alice: &Person, bob: &Person, coins: &[tests::k
         (Some(false), Some("txn-mempool-conflict"))
     );
     caller.refused("sendrawtransaction", json!(["00"]), code::DESERIALIZATION);
-    let one = Amount::from_pebbles(1);
+    let one = Amount::from_pebbles(1_000);
     let missing =
         (chain::transaction::OutPoint { txid: rival.txid(), index: 0 }, Output::pay(alice.address(), one));
     let missing = alice.spend(&[missing], vec![Output::pay(bob.address(), one)]);

@@ -133,7 +133,13 @@ fn the_chain_is_pure() {
     let mut findings = find_words(|source| source.is_in("chain/src") && !source.is_test(), &io);
     let parallel = |source: &Source| {
         source.is_in("chain/src")
-            && !["chain/src/signature.rs", "chain/src/ledger.rs"].contains(&source.path.as_str())
+            && ![
+                "chain/src/check/isolated.rs",
+                "chain/src/ledger.rs",
+                "chain/src/ledger/activation.rs",
+                "chain/src/signature.rs",
+            ]
+            .contains(&source.path.as_str())
     };
     findings.extend(find_words(parallel, &["rayon"]));
     hold(&findings);
@@ -278,4 +284,34 @@ fn threat_tests_name_rows_that_exist() {
         let id = format!("c{number:02}");
         assert!(covered.contains_key(&id), "no test is named {id}_...");
     }
+}
+
+#[test]
+fn d01_known_holes_are_banned_by_name_and_not_linked() {
+    // Some holes are in no advisory database: the versions below have published remote denial of service.
+    let holes = [
+        ("libp2p", "0.57.1"),
+        ("libp2p-gossipsub", "0.50.1"),
+        ("yamux", "0.14.1"),
+        ("libp2p-quic", "0.13.1"),
+    ];
+    let deny = fs::read_to_string(root().join("deny.toml")).expect("deny.toml is there");
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock is there");
+    let number = |version: &str| -> Vec<u32> {
+        version.split('.').map(|part| part.parse().expect("a released version has plain numbers")).collect()
+    };
+    for (name, mended) in holes {
+        let ban = format!("name = \"{name}\", version = \"<{mended}\"");
+        assert!(deny.contains(&ban), "deny.toml bans {name} below {mended}");
+        for entry in lock.split("[[package]]").filter(|entry| entry.contains(&format!("name = \"{name}\"\n")))
+        {
+            let version = entry.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+            let version = version.expect("a package has a version");
+            assert!(number(version) >= number(mended), "{name} {version} is linked");
+        }
+    }
+    // And the list is asked in CI.
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("the Makefile is there");
+    let ci = fs::read_to_string(root().join(".ci/run")).expect(".ci/run is there");
+    assert!(makefile.contains("scripts/deny.sh") && ci.contains("make lint"));
 }

@@ -26,7 +26,8 @@ pub const MAX_VERDICT_BYTES: usize = 64 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct VerdictCache {
     verdicts: HashMap<WitnessTxId, Arc<VerifiedTransaction>>,
-    order: VecDeque<WitnessTxId>,
+    /// With the bytes that each occupies.
+    order: VecDeque<(WitnessTxId, usize)>,
     bytes: usize,
 }
 
@@ -59,12 +60,11 @@ impl VerdictCache {
             return;
         }
         self.bytes += bytes;
-        self.order.push_back(witness_txid);
+        self.order.push_back((witness_txid, bytes));
         while self.order.len() > MAX_VERDICTS || self.bytes > MAX_VERDICT_BYTES {
-            let Some(oldest) = self.order.pop_front() else { break };
-            if let Some(verdict) = self.verdicts.remove(&oldest) {
-                self.bytes = self.bytes.saturating_sub(verdict.memory_bytes());
-            }
+            let Some((oldest, bytes)) = self.order.pop_front() else { break };
+            self.verdicts.remove(&oldest);
+            self.bytes = self.bytes.saturating_sub(bytes);
         }
     }
 

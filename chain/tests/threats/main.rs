@@ -6,6 +6,7 @@ mod build;
 
 mod bodies;
 mod context;
+mod determinism;
 mod money;
 mod reorganisation;
 mod signatures;

@@ -7,6 +7,7 @@ use chain::{
     error::SubmitError,
     hash::BlockHash,
     height::Height,
+    ledger::Submitted,
     store::{Store, StoreError},
     tree::NodeId,
 };
@@ -373,38 +374,32 @@ impl<S: Store> Engine<S> {
         blocks: Vec<Arc<Block>>,
         now: Now,
     ) -> Result<(), StoreError> {
+        let sent = blocks.len();
         if blocks.is_empty()
             && let Some(state) = self.peers.get_mut(&peer)
         {
             // It does not have what it claimed: it is asked again once it says so again.
             state.best = None;
         }
-        let mut moved = false;
-        for (hash, block) in asked.iter().zip(blocks) {
-            if block.hash() != *hash {
-                self.blame(peer, format!("sent another block than {hash}"));
-                break;
-            }
-            match self.take_block(block, now) {
-                Ok(update) => {
-                    moved |= update.moved_tip();
-                    if let Some(error) = update.refusal(hash) {
-                        let reason = format!("sent an invalid block {hash}: {error}");
-                        self.blame(peer, reason);
-                        break;
-                    }
-                }
-                Err(SubmitError::Storage(error)) => return Err(error),
-                Err(SubmitError::Duplicate | SubmitError::TooEarly { .. }) => {}
-                Err(error) => {
-                    self.blame(peer, format!("sent block {hash}: {error}"));
-                    break;
-                }
-            }
+        let asked_for = asked.iter().zip(blocks).take_while(|(hash, block)| block.hash() == **hash);
+        let wanted: Vec<Arc<Block>> = asked_for.map(|(_, block)| block).collect();
+        if let Some(hash) = asked.get(wanted.len()).filter(|_| wanted.len() < sent) {
+            self.blame(peer, format!("sent another block than {hash}"));
+        }
+        let Submitted { update, outcomes } = self.take_blocks(wanted, now)?;
+        for (hash, outcome) in &outcomes {
+            let fault = match (outcome, update.refusal(hash)) {
+                (Ok(()) | Err(SubmitError::Duplicate | SubmitError::TooEarly { .. }), None) => continue,
+                (_, Some(error)) => format!("sent an invalid block {hash}: {error}"),
+                (Err(error), None) => format!("sent block {hash}: {error}"),
+            };
+            // The lowest fault is its own; what follows from it above says nothing more.
+            self.blame(peer, fault);
+            break;
         }
         self.fetch(now);
         // While more is on its way only the end of it is worth announcing.
-        if moved && self.window.is_idle() {
+        if update.moved_tip() && self.window.is_idle() {
             self.announce_tip(Some(peer), now)?;
         }
         Ok(())

@@ -18,7 +18,7 @@ use chain::{
     check::CheckedTransaction,
     error::SubmitError,
     hash::TxId,
-    ledger::{Ledger, Update},
+    ledger::{Ledger, Submitted, Update},
     store::{Store, StoreError},
     time::Time,
     transaction::Transaction,
@@ -322,26 +322,44 @@ impl<S: Store> Engine<S> {
 
     /// Gives a block to the ledger and sees to all that follows from it but its announcement.
     fn take_block(&mut self, block: Arc<Block>, now: Now) -> Result<Update, SubmitError> {
-        let hash = block.hash();
-        self.window.arrived(&hash);
-        let outcome = self.ledger.submit(Block::clone(&block), now.wall);
-        if let Err(SubmitError::TooEarly { .. }) = &outcome
-            && block.header.time <= self.latest_time(now).saturating_add_secs(MAX_EARLY_SECS)
-            && self.early.iter().all(|early| early.hash() != hash)
-        {
+        let Submitted { update, mut outcomes } = self.take_blocks(vec![block], now)?;
+        match outcomes.pop() {
+            Some((_, Err(error))) => Err(error),
+            _ => Ok(update),
+        }
+    }
+
+    /// As [`Self::take_block`], for blocks that came together: their signatures are verified together.
+    fn take_blocks(&mut self, blocks: Vec<Arc<Block>>, now: Now) -> Result<Submitted, StoreError> {
+        for block in &blocks {
+            self.window.arrived(&block.hash());
+        }
+        let copies = blocks.iter().map(|block| Block::clone(block)).collect();
+        let submitted = self.ledger.submit_many(copies, now.wall)?;
+        for (block, (_, outcome)) in blocks.into_iter().zip(&submitted.outcomes) {
+            match outcome {
+                Ok(()) => self.last_block = Some(block),
+                Err(SubmitError::TooEarly { .. }) => self.keep_early(block, now),
+                Err(_) => {}
+            }
+        }
+        Self::report_refusals(&submitted.update);
+        if submitted.update.moved_tip() {
+            self.follow(&submitted.update, now)?;
+        }
+        Ok(submitted)
+    }
+
+    /// Keeps a block until its time comes, if that is soon.
+    fn keep_early(&mut self, block: Arc<Block>, now: Now) {
+        let is_soon = block.header.time <= self.latest_time(now).saturating_add_secs(MAX_EARLY_SECS);
+        if is_soon && self.early.iter().all(|early| early.hash() != block.hash()) {
             // The oldest makes room: what is lost here is asked for again at the next status.
             if self.early.len() == MAX_EARLY_BLOCKS {
                 self.early.remove(0);
             }
-            self.early.push(block.clone());
+            self.early.push(block);
         }
-        let update = outcome?;
-        self.last_block = Some(block);
-        Self::report_refusals(&update);
-        if update.moved_tip() {
-            self.follow(&update, now)?;
-        }
-        Ok(update)
     }
 
     fn report_refusals(update: &Update) {

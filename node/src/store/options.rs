@@ -68,7 +68,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             db_cache_bytes: 64 << 20,
-            block_cache_bytes: 32 << 20,
+            block_cache_bytes: 128 << 20,
             write_buffer_bytes: 64 << 20,
             max_open_files: 64,
         }
@@ -91,6 +91,9 @@ pub(super) fn database_options(options: &StoreOptions) -> Options {
     database.set_db_write_buffer_size(options.write_buffer_bytes);
     database.set_max_background_jobs(BACKGROUND_JOBS);
     database.set_max_open_files(i32::from(options.max_open_files));
+    // By default the list of open files is cut into more parts than there may be files, so that two files in one
+    // part would close each other at every look-up.
+    database.set_table_cache_num_shard_bits(0);
     database.set_max_file_opening_threads(1);
     // An idle node sleeps: no statistics on a timer.
     database.set_stats_dump_period_sec(0);

@@ -11,6 +11,7 @@
 //! walks a map in hash order.
 
 mod acceptance;
+mod by_address;
 mod entry;
 mod error;
 pub mod file;
@@ -53,6 +54,7 @@ pub use self::{
     shares::{Giver, MAX_WASTED_SIGNATURES},
 };
 use self::{
+    by_address::ByAddress,
     entry::{memory_bytes, weight},
     floor::Floor,
     follow::Parked,
@@ -84,7 +86,7 @@ pub struct Mempool {
     slots: HashMap<TxId, Slot>,
     spends: HashMap<OutPoint, Slot>,
     /// Who pays to or spends from an address, by the order of arrival.
-    addresses: BTreeSet<(Address, u64, Slot)>,
+    addresses: ByAddress,
     /// By the order of arrival.
     arrivals: BTreeMap<u64, Slot>,
     /// By the time of arrival: what expires first.
@@ -141,8 +143,8 @@ impl Mempool {
 
     /// Those that pay to or spend from an address, in the order of their arrival.
     pub fn of_address(&self, address: &Address) -> impl DoubleEndedIterator<Item = &Entry> {
-        let own = self.addresses.range((*address, 0, Slot::FIRST)..=(*address, u64::MAX, Slot::LAST));
-        own.filter_map(|(_, _, slot)| self.entry_at(*slot))
+        let listed = self.addresses.find(address).iter();
+        listed.filter_map(|(sequence, slot)| self.entry_at(*slot).filter(|entry| entry.sequence == *sequence))
     }
 
     /// Who spends a coin.
@@ -308,7 +310,7 @@ impl Mempool {
         let slot = self.graph.add(weight(checked, verified.fee(), sequence), parents);
         self.slots.insert(checked.txid(), slot);
         self.spends.extend(checked.transaction().inputs.iter().map(|input| (*input, slot)));
-        self.addresses.extend(addresses(checked).map(|address| (*address, sequence, slot)));
+        self.addresses.add(addresses(checked), sequence, slot);
         self.arrivals.insert(sequence, slot);
         self.ages.insert((time, slot));
         self.departed.forget(&checked.txid());
@@ -349,9 +351,12 @@ impl Mempool {
             for input in &checked.transaction().inputs {
                 self.spends.remove(input);
             }
-            for address in addresses(checked) {
-                self.addresses.remove(&(*address, entry.sequence, *slot));
-            }
+            let entries = &self.entries;
+            let stays = |sequence: u64, slot: Slot| {
+                let entry = entries.get(slot.index()).and_then(Option::as_ref);
+                entry.is_some_and(|entry| entry.sequence == sequence)
+            };
+            self.addresses.remove(addresses(checked), entry.sequence, stays);
             self.arrivals.remove(&entry.sequence);
             self.ages.remove(&(entry.time, *slot));
             self.bytes -= u64::from(checked.size());

@@ -8,7 +8,7 @@ mod transactions;
 mod view;
 mod waiting;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use chain::{
     address::Address,
@@ -84,10 +84,9 @@ pub struct NodeBackend {
     lab: bool,
     parts: Connections,
     templates: Mutex<Templates>,
-    /// Held by whoever checks blocks again: one check takes as much memory, and as much of a disk, as is to be
-    /// had for that.
+    /// Held by whoever checks blocks again: one check takes as much memory and disk as is to be had for that.
     verifying: Arc<tokio::sync::Mutex<()>>,
-    mempool_file: std::path::PathBuf,
+    mempool_file: PathBuf,
 }
 
 struct Templates {

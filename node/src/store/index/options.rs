@@ -57,6 +57,9 @@ pub(super) fn database_options(options: &IndexOptions) -> Options {
     database.set_db_write_buffer_size(options.write_buffer_bytes);
     database.set_max_background_jobs(BACKGROUND_JOBS);
     database.set_max_open_files(i32::from(options.max_open_files));
+    // By default the list of open files is cut into more parts than there may be files, so that two files in one
+    // part would close each other at every look-up.
+    database.set_table_cache_num_shard_bits(0);
     database.set_max_file_opening_threads(1);
     // One thread writes: without the care for several, sorted rows go in next to one another for less.
     database.set_allow_concurrent_memtable_write(false);

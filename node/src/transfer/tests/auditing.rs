@@ -34,6 +34,7 @@ fn audited(folder: &Path, chain: &Chain) -> Result<Audited, AuditError> {
 fn stored(folder: &Path, chain: &Chain, blocks: &[Block]) {
     let mut ledger = Ledger::open(chain.clone(), open(folder, chain)).expect("the ledger opens");
     submit(&mut ledger, blocks);
+    ledger.flush().expect("flushed");
 }
 
 #[test]
@@ -70,6 +71,7 @@ fn s10_a_coin_that_is_not_what_it_should_be_is_found() {
     let mut undo = store.undo(&made[5].hash()).expect("readable").expect("it is connected");
     undo[0].1.output.amount = Amount::from_pebbles(1);
     store.disconnect(&made[5], &created_coins(&made[5]), &undo).expect("it is the tip");
+    store.flush().expect("flushed");
     assert_eq!(store.load().expect("readable").tip, Some(*below));
     drop(store);
     let error = audited(folder.path(), &chain).expect_err("a coin is wrong");
