@@ -321,9 +321,9 @@ impl Tree {
         let mut cleared = Vec::new();
         while let Some(below) = self.node(lowest).parent.filter(|below| self.node(*below).invalid) {
             lowest = below;
-            cleared.push(below);
         }
-        let mut pending = vec![id];
+        // All that stands on the lowest: what is truly invalid among it is found out again.
+        let mut pending = vec![lowest];
         while let Some(id) = pending.pop() {
             cleared.extend(Some(id).filter(|id| self.node(*id).invalid));
             pending.extend(&self.node(id).children);

@@ -306,6 +306,8 @@ pub struct Kin {
 /// The mempool as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MempoolState {
+    /// Whether all is back that waited when the node stopped.
+    pub loaded: bool,
     /// The number of transactions.
     pub count: u64,
     /// The sum of their sizes in bytes.

@@ -38,6 +38,9 @@ const RUN_BLOCKS: usize = 256;
 /// next.
 const MAX_FRESH_BYTES: usize = 4 << 20;
 
+/// So many of them at the most: a look through them takes microseconds.
+const MAX_FRESH_BLOCKS: usize = 256;
+
 /// The blocks that came last.
 #[derive(Debug, Default)]
 pub(super) struct Fresh {
@@ -58,7 +61,7 @@ impl Fresh {
     /// Forgets all but the youngest; the very youngest stays however large.
     fn trim(&mut self) {
         let mut bytes: usize = self.blocks.iter().map(|block| block.encoded().len()).sum();
-        while bytes > MAX_FRESH_BYTES && self.blocks.len() > 1 {
+        while (bytes > MAX_FRESH_BYTES && self.blocks.len() > 1) || self.blocks.len() > MAX_FRESH_BLOCKS {
             bytes -= self.blocks.pop_front().map_or(0, |block| block.encoded().len());
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chain::{
     block::{Block, Header},
-    error::SubmitError,
+    error::{HeaderError, SubmitError},
     hash::BlockHash,
     height::Height,
     ledger::Submitted,
@@ -227,6 +227,7 @@ impl<S: Store> Engine<S> {
             }
             Err(SubmitError::TooEarly { .. }) => Ok(PushReply::NotYet),
             Err(SubmitError::Storage(error)) => Err(error),
+            Err(error) if is_on_given_up(&error) => Ok(PushReply::Refused),
             Err(error) => {
                 self.blame(peer, format!("pushed block {hash}: {error}"));
                 Ok(PushReply::Refused)
@@ -347,6 +348,9 @@ impl<S: Store> Engine<S> {
             Err(error @ (SubmitError::UnknownParent(_) | SubmitError::TooEarly { .. })) => {
                 tracing::debug!(%peer, %error, "headers not taken");
             }
+            Err(error) if is_on_given_up(&error) => {
+                tracing::debug!(%peer, %error, "headers not taken");
+            }
             Err(error) => self.blame(peer, format!("sent a header that is refused: {error}")),
         }
         self.fetch(now);
@@ -390,6 +394,7 @@ impl<S: Store> Engine<S> {
         for (hash, outcome) in &outcomes {
             let fault = match (outcome, update.refusal(hash)) {
                 (Ok(()) | Err(SubmitError::Duplicate | SubmitError::TooEarly { .. }), None) => continue,
+                (Err(error), None) if is_on_given_up(error) => continue,
                 (_, Some(error)) => format!("sent an invalid block {hash}: {error}"),
                 (Err(error), None) => format!("sent block {hash}: {error}"),
             };
@@ -430,4 +435,11 @@ impl<S: Store> Engine<S> {
         self.fetch(now);
         Ok(())
     }
+}
+
+/// Whether what was refused stands on a block that was found invalid before. Whoever runs this node may have given
+/// that block up against the rules' own choice, so that it is no fault of who follows it; nor does refusing cost
+/// anything.
+const fn is_on_given_up(error: &SubmitError) -> bool {
+    matches!(error, SubmitError::KnownInvalid(_) | SubmitError::Header(HeaderError::InvalidParent(_)))
 }

@@ -86,6 +86,7 @@ pub struct Engine<S> {
     actions: Vec<Action>,
     storage_failed: Option<String>,
     reannounced_ms: u64,
+    is_restoring: bool,
 }
 
 impl<S: Store> Engine<S> {
@@ -104,6 +105,7 @@ impl<S: Store> Engine<S> {
             actions: Vec::new(),
             storage_failed: None,
             reannounced_ms: 0,
+            is_restoring: false,
         }
     }
 
@@ -251,6 +253,17 @@ impl<S: Store> Engine<S> {
             }
         }
         outcomes
+    }
+
+    /// Says whether there is more to come of what [`Self::restore_mempool`] takes back.
+    pub const fn set_restoring(&mut self, is_restoring: bool) {
+        self.is_restoring = is_restoring;
+    }
+
+    /// Whether the mempool's file holds more than the mempool does yet, so that it must not be written.
+    #[must_use]
+    pub const fn is_restoring(&self) -> bool {
+        self.is_restoring
     }
 
     /// Takes transactions of a file in which the mempool was saved.

@@ -274,9 +274,8 @@ fn open_ledger(config: &NodeConfig) -> Result<Ledger<RocksStore>, NodeError> {
             tracing::info!(%height, of = %goal, "connecting the blocks that are here");
         }
     })?;
-    if config.reindex {
-        ledger.flush().map_err(OpenError::from)?;
-    }
+    // The indexer follows the tip on the disk; it need not walk down to one that is passed already.
+    ledger.flush().map_err(OpenError::from)?;
     Ok(ledger)
 }
 

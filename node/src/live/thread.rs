@@ -210,12 +210,14 @@ impl Live {
         let chain = self.engine.ledger().chain().id();
         // Verified anew between other events: who starts with a full mempool answers at once.
         let mut saved = VecDeque::from(mempool_file::read(&self.beside.mempool_file, &chain));
+        self.engine.set_restoring(!saved.is_empty());
         loop {
+            let mut is_tick = false;
             let actions = tokio::select! {
                 // On an orderly exit all is on the disk, so that not even a power loss costs a block.
                 _ = shutdown.wait_for(|stop| *stop) => {
                     // A file that is not read to its end yet holds more than the mempool does.
-                    if saved.is_empty() {
+                    if !self.engine.is_restoring() {
                         self.save_mempool();
                     }
                     self.engine.flush()?;
@@ -227,10 +229,14 @@ impl Live {
                     self.engine.check_storage()?;
                     self.engine.drain()
                 }
-                _ = ticks.tick() => self.engine.on(Event::Tick, self.clock.now())?,
+                _ = ticks.tick() => {
+                    is_tick = true;
+                    self.engine.on(Event::Tick, self.clock.now())?
+                }
                 () = std::future::ready(()), if !saved.is_empty() => {
                     let batch = saved.drain(..saved.len().min(MAX_RESTORED)).collect();
                     let restored = self.engine.restore_mempool(batch, self.clock.now())?;
+                    self.engine.set_restoring(!saved.is_empty());
                     tracing::debug!(taken = restored.taken, dropped = restored.dropped, "mempool restored");
                     self.engine.drain()
                 }
@@ -244,11 +250,12 @@ impl Live {
                 }
             }
             // After the tip was announced: nobody waits for the disk. While there is more to come, the store decides
-            // when a batch is worth it.
-            if !self.engine.is_catching_up() {
+            // when a batch is worth it; but what is said to come and does not must not keep coins off the disk.
+            let pulse = pulse_of(&self.engine);
+            let rests = is_tick && self.pulse.borrow().tip.id == pulse.tip.id;
+            if rests || !self.engine.is_catching_up() {
                 self.engine.flush()?;
             }
-            let pulse = pulse_of(&self.engine);
             // What is flushed later, at a tick, is seen at a later turn: until then the index is behind.
             if let Some(index) = self.beside.index.as_ref().filter(|index| index.tip() != pulse.tip.id) {
                 index.wake();

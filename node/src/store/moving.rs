@@ -30,6 +30,8 @@ const MAX_PENDING_BLOCKS: usize = 4_096;
 pub(super) struct Pending {
     /// Undo data that no row names yet, by header number.
     undo: HashMap<u32, Position>,
+    /// Blocks that were connected or disconnected.
+    moves: usize,
 }
 
 impl RocksStore {
@@ -136,6 +138,7 @@ impl RocksStore {
                 store.pending.undo.insert(number, position);
             }
             store.tip = hash;
+            store.pending.moves += 1;
             let undo = Arc::new(delta.spent);
             store.shared.recent.push(RecentBlock { block: Arc::clone(block), undo });
             Ok(())
@@ -164,6 +167,7 @@ impl RocksStore {
         self.step(|store| {
             store.exchange(&gone, undo, &what)?;
             store.tip = block.header.previous;
+            store.pending.moves += 1;
             Ok(())
         })?;
         self.flush_if_full()
@@ -178,7 +182,7 @@ impl RocksStore {
     }
 
     fn flush_if_full(&mut self) -> Result<(), StoreError> {
-        let is_full = self.coins.get_mut().is_full() || self.pending.undo.len() >= MAX_PENDING_BLOCKS;
+        let is_full = self.coins.get_mut().is_full() || self.pending.moves >= MAX_PENDING_BLOCKS;
         if is_full { self.flush_all() } else { Ok(()) }
     }
 
@@ -223,12 +227,9 @@ impl RocksStore {
         let what = || format!("block {tip} as the tip");
         batch.commit(("coins.flush.before", "coins.flush.after"), what)?;
         self.coins.get_mut().settle();
-        self.pending.undo.clear();
+        self.pending = Pending::default();
         self.synced = self.blocks.synced();
-        let has_moved = std::mem::replace(&mut self.flushed, tip) != tip;
-        if has_moved {
-            self.shared.flushes.ring();
-        }
+        self.flushed = tip;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use super::{
     files::{Appender, FlatFiles, Kind, MAX_FILE_BYTES, Mark},
     moving::Pending,
     reader::Shared,
-    recent::{Flushes, RecentBlocks},
+    recent::RecentBlocks,
     schema::{BLOCKS_KEY, Family, SYNCED_KEY, TIP_KEY, UNDO_KEY},
     snapshot::Snapshot,
 };
@@ -64,8 +64,7 @@ impl RocksStore {
         // Before a database is made beside the files of another chain.
         blocks.verify()?;
         let database = Database::open(&path, chain, options)?;
-        let shared =
-            Shared { database, blocks, undo, recent: RecentBlocks::default(), flushes: Flushes::default() };
+        let shared = Shared { database, blocks, undo, recent: RecentBlocks::default() };
         let storage = |source| OpenStoreError::Storage { path: path.clone(), source };
         let ends = read_ends(&shared).map_err(storage)?;
         if ends.is_none() && !shared.blocks.is_empty()? {

@@ -1,6 +1,6 @@
 //! The part of a store that every thread may hold: the database, the files, and what was connected last.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chain::{
     block::{Block, Header},
@@ -14,7 +14,7 @@ use super::{
     database::Database,
     fault::Fault,
     files::{FlatFiles, Position},
-    recent::{Flushes, RecentBlock, RecentBlocks},
+    recent::{RecentBlock, RecentBlocks},
     snapshot::Snapshot,
 };
 
@@ -25,7 +25,6 @@ pub(super) struct Shared {
     pub(super) blocks: Arc<FlatFiles>,
     pub(super) undo: Arc<FlatFiles>,
     pub(super) recent: RecentBlocks,
-    pub(super) flushes: Flushes,
 }
 
 impl Shared {
@@ -86,12 +85,5 @@ impl StoreReader {
     #[must_use]
     pub fn recent(&self, hash: &BlockHash) -> Option<RecentBlock> {
         self.shared.recent.find(hash)
-    }
-
-    /// Waits until more than `seen` flushes have moved the tip since the store was opened, or for `longest`.
-    /// Returns how many there were: what to pass next time, so that none is missed.
-    #[must_use]
-    pub fn wait_for_flush(&self, seen: u64, longest: Duration) -> u64 {
-        self.shared.flushes.wait(seen, longest)
     }
 }

@@ -1,7 +1,6 @@
-//! The blocks that were connected last, in memory, for whoever follows the tip; and the bell that rings when
-//! a tip was flushed.
+//! The blocks that were connected last, in memory, for whoever follows the tip.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use chain::{
     check::CheckedBlock,
@@ -9,10 +8,13 @@ use chain::{
     transaction::OutPoint,
     utxo::{Coin, Undo},
 };
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 /// The most bytes of blocks, as encoded, and of what they spent that are kept.
 const MAX_RECENT_BYTES: usize = 16 << 20;
+
+/// The most blocks that are kept: a look through them takes microseconds.
+const MAX_RECENT_BLOCKS: usize = 256;
 
 /// A block that was connected a moment ago.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ impl RecentBlocks {
         let (blocks, bytes) = &mut *self.0.lock();
         *bytes = bytes.saturating_add(recent.bytes());
         blocks.push_back(recent);
-        while *bytes > MAX_RECENT_BYTES
+        while (*bytes > MAX_RECENT_BYTES || blocks.len() > MAX_RECENT_BLOCKS)
             && let Some(oldest) = blocks.pop_front()
         {
             *bytes = bytes.saturating_sub(oldest.bytes());
@@ -50,28 +52,5 @@ impl RecentBlocks {
     /// The block, if it was connected a moment ago.
     pub(super) fn find(&self, hash: &BlockHash) -> Option<RecentBlock> {
         self.0.lock().0.iter().rev().find(|recent| recent.block.hash() == *hash).cloned()
-    }
-}
-
-/// Counts flushes, and wakes who waits for the next one.
-#[derive(Debug, Default)]
-pub(super) struct Flushes {
-    count: Mutex<u64>,
-    changed: Condvar,
-}
-
-impl Flushes {
-    /// There was one more.
-    pub(super) fn ring(&self) {
-        let mut count = self.count.lock();
-        *count = count.saturating_add(1);
-        self.changed.notify_all();
-    }
-
-    /// Waits until there were more than `seen`, or for so long; how many there were.
-    pub(super) fn wait(&self, seen: u64, longest: Duration) -> u64 {
-        let mut count = self.count.lock();
-        self.changed.wait_while_for(&mut count, |count| *count <= seen, longest);
-        *count
     }
 }

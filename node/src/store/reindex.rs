@@ -24,7 +24,7 @@ use super::{
     files::{FileError, FlatFiles, Kind, MAX_FILE_BYTES, Mark, Position},
     opening::{BLOCKS_FOLDER, Ends, STORE_FOLDER},
     reader::Shared,
-    recent::{Flushes, RecentBlocks},
+    recent::RecentBlocks,
     schema::{BLOCKS_KEY, Family},
 };
 
@@ -66,8 +66,7 @@ impl RocksStore {
         remove(datadir, &undo)?;
         let database = Database::open(&path, chain, options)?;
         write_rows(&database, &found, chain, end.end).map_err(storage)?;
-        let shared =
-            Shared { database, blocks, undo, recent: RecentBlocks::default(), flushes: Flushes::default() };
+        let shared = Shared { database, blocks, undo, recent: RecentBlocks::default() };
         Self::assemble(shared, Some(Ends::of_blocks(end.end)), options, storage)
     }
 }

@@ -16,7 +16,7 @@ const RATE_BYTES: u128 = 1_000;
 pub(super) async fn getmempoolinfo<B: Backend>(backend: &B) -> Result<MempoolInfo, RpcError> {
     let state = backend.read(|view| view.mempool()).await?;
     Ok(MempoolInfo {
-        loaded: true,
+        loaded: state.loaded,
         size: state.count,
         bytes: state.bytes,
         usage: state.memory_bytes,

@@ -12,7 +12,7 @@ use super::Coins;
 /// `getmempoolinfo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MempoolInfo {
-    /// Always true: a mempool is never loaded in the background.
+    /// Whether all is back that waited when the node stopped.
     pub loaded: bool,
     /// The number of transactions.
     pub size: u64,

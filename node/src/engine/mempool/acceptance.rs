@@ -154,7 +154,7 @@ impl Mempool {
         let spent = round.spend(checked, coins.next().unwrap_or_default())?;
         self.check_worth(&spent, &round)?;
         let verified = only(verify_signatures(vec![spent])).map_err(AcceptError::from)?;
-        self.plan(&verified, &round).map(|_| verified.fee())
+        self.plan(verified.checked(), verified.fee(), &round).map(|_| verified.fee())
     }
 
     pub(super) fn accept_by<S: Store>(
@@ -322,12 +322,8 @@ impl Mempool {
         if fee < needed {
             return Err(AcceptError::LowFee { fee, needed, bytes });
         }
-        let inputs = &checked.transaction().inputs;
-        if inputs.iter().any(|input| self.spends.contains_key(input)) {
-            let parents = self.parents_of(checked);
-            self.find_replaced(checked, fee, &parents)?;
-        }
-        Ok(())
+        // All that can be refused without signatures is: they are the dearest to verify.
+        self.plan(checked, fee, round).map(drop)
     }
 
     fn parents_of(&self, checked: &CheckedTransaction) -> Vec<Slot> {
@@ -340,10 +336,10 @@ impl Mempool {
     /// What taking a transaction would do, now.
     fn plan<S: Store>(
         &self,
-        verified: &VerifiedTransaction,
+        checked: &CheckedTransaction,
+        fee: Amount,
         round: &Round<'_, S>,
     ) -> Result<Plan, AcceptError> {
-        let (checked, fee) = (verified.checked(), verified.fee());
         if self.slots.contains_key(&checked.txid()) {
             return Err(AcceptError::Known);
         }
@@ -354,7 +350,7 @@ impl Mempool {
         };
         let parents = self.parents_of(checked);
         let replaced = match round.policy {
-            Policy::Relay(_) => self.find_replaced(checked, fee, &parents)?,
+            Policy::Relay(_) => self.find_replaced(checked, fee, &parents, limits)?,
             Policy::Return => self.refuse_conflict(checked)?,
         };
         let weight = weight(checked, fee, self.next_sequence);
@@ -380,7 +376,7 @@ impl Mempool {
         self.check_unconfirmed(&verified, round)?;
         // Others of its batch may have used the share up.
         self.check_share(verified.checked(), round)?;
-        let plan = self.plan(&verified, round)?;
+        let plan = self.plan(verified.checked(), verified.fee(), round)?;
         for (leaving, why) in
             [(&plan.replaced, Departure::Replaced { by: txid }), (&plan.evicted, Departure::Evicted)]
         {

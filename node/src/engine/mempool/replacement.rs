@@ -19,9 +19,9 @@ use chain::{amount::Amount, check::CheckedTransaction};
 
 use super::{
     AcceptError, Mempool, ReplacementError,
-    entry::charged_bytes,
+    entry::{charged_bytes, weight},
     floor::{MIN_RELAY_FEE_RATE, fee_at},
-    graph::{FeeRate, Slot},
+    graph::{ClusterLimits, FeeRate, Slot},
 };
 
 /// The most transactions that leave for one, descendants counted (rule R3).
@@ -34,6 +34,7 @@ impl Mempool {
         checked: &CheckedTransaction,
         fee: Amount,
         parents: &[Slot],
+        limits: ClusterLimits,
     ) -> Result<BTreeSet<Slot>, AcceptError> {
         let inputs = &checked.transaction().inputs;
         let first = inputs.iter().find_map(|input| Some((*input, self.spender(input)?)));
@@ -57,6 +58,10 @@ impl Mempool {
         if fee < needed {
             return Err(refuse(ReplacementError::LowFee { fee, needed }));
         }
+        // Diagrams are drawn of clusters, which are small: what would make a larger one is refused first.
+        self.graph
+            .check_cluster(weight(checked, fee, u64::MAX), parents, &leaving, limits)
+            .map_err(|_| AcceptError::ClusterFull)?;
         let rate = FeeRate { fee: fee.pebbles(), bytes: checked.size() };
         let (before, after) = self.graph.diagrams(rate, parents, &leaving);
         if !after.is_better_than(&before) {

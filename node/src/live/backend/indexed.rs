@@ -220,16 +220,20 @@ impl IndexView for IndexedView<'_> {
     fn address_history(
         &self,
         address: &Address,
-        skip: usize,
+        mut skip: usize,
         limit: usize,
     ) -> Result<Vec<AddressEvent>, ViewError> {
         let mut events = Vec::new();
         for entry in self.engine.mempool().of_address(address).rev() {
-            events.extend(self.mempool_event(entry, address)?);
+            if events.len() == limit {
+                break;
+            }
+            match self.mempool_event(entry, address)? {
+                Some(_) if skip > 0 => skip -= 1,
+                event => events.extend(event),
+            }
         }
-        let waiting = events.len();
-        let mut events: Vec<AddressEvent> = events.into_iter().skip(skip).take(limit).collect();
-        let (skip, limit) = (skip.saturating_sub(waiting), limit.saturating_sub(events.len()));
+        let limit = limit.saturating_sub(events.len());
         let ledger = self.engine.ledger();
         for event in self.index.address_history(address, skip, limit).map_err(failed)? {
             let lost = || ViewError(format!("the index names block {}, which is not here", event.height));

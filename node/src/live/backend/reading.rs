@@ -70,12 +70,19 @@ impl Connections {
         Ok(Some(BlockWithSpent { block: Arc::new(block), spent }))
     }
 
-    /// Writes the mempool to its file. The disk is waited for off the engine's thread.
+    /// Writes the mempool to its file: on the engine's thread, as at an orderly end, so that two writers never
+    /// meet and what is older never replaces what is newer.
     pub(super) async fn save_mempool(&self, path: PathBuf) -> Result<PathBuf, CommandError> {
-        let bytes = self.engine.call(|engine, _| engine.mempool().to_bytes(&engine.ledger().chain().id()));
-        let bytes = bytes.await?;
-        let write = move || mempool_file::write(&path, &bytes).map(|()| path);
-        self.off_the_engine(write).await?.map_err(|error| CommandError::NotSaved(error.to_string()))
+        let saved = self.engine.call(move |engine, _| {
+            if engine.is_restoring() {
+                // The file would lose what was not taken back from it yet.
+                return Err("the mempool is not loaded yet; ask again in a moment".to_owned());
+            }
+            let bytes = engine.mempool().to_bytes(&engine.ledger().chain().id());
+            mempool_file::write(&path, &bytes).map_err(|error| error.to_string())?;
+            Ok(path)
+        });
+        saved.await?.map_err(CommandError::NotSaved)
     }
 
     /// Counts and hashes all coins.

@@ -132,7 +132,7 @@ impl View for EngineView<'_> {
     }
 
     fn mempool(&self) -> MempoolState {
-        waiting::state(self.0.mempool(), self.1.wall)
+        waiting::state(self.0.mempool(), !self.0.is_restoring(), self.1.wall)
     }
 
     fn mempool_ids(&self) -> Vec<TxId> {

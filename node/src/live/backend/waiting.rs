@@ -60,14 +60,15 @@ pub(super) fn departure(mempool: &Mempool, txid: &TxId) -> Option<Departure> {
     })
 }
 
-/// The mempool as a whole.
-pub(super) fn state(mempool: &Mempool, now: Time) -> MempoolState {
+/// The mempool as a whole; `loaded` says whether all is back that its file held.
+pub(super) fn state(mempool: &Mempool, loaded: bool, now: Time) -> MempoolState {
     MempoolState {
         count: mempool.len() as u64,
         bytes: mempool.bytes(),
         memory_bytes: mempool.memory_bytes(),
         max_memory_bytes: mempool.max_memory_bytes(),
         total_fee: mempool.fees(),
+        loaded,
         min_fee_rate: Amount::from_pebbles(mempool.min_fee_rate(now)),
         min_relay_fee_rate: Amount::from_pebbles(MIN_RELAY_FEE_RATE),
         // Rule R4: what replaces pays the relay fee on top of the fees that are lost.

@@ -208,7 +208,7 @@ impl Appender {
         failpoint::hit(before).map_err(failed)?;
         let path = files.path(first.file);
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(path).map_err(failed)?;
-        file.write_all_at(&header, 0).map_err(failed)?;
+        file.write_all_at(&header, 0).and_then(|()| file.sync_data()).map_err(failed)?;
         // The folder must know the file before rows may count on it.
         File::open(&files.folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         failpoint::hit(after).map_err(failed)?;

@@ -141,6 +141,7 @@ impl Rows {
     ) -> Result<(), StoreError> {
         let damaged = |why: String| Fault::damaged(format!("the undo data of height {height}"), why);
         let mut undo = undo.iter();
+        let first = self.coins.0.len();
         let mut inside = Inside::default();
         let mut touches: Vec<(Address, Touch)> = Vec::new();
         for (position, entry) in (0u32..).zip(entries) {
@@ -177,6 +178,11 @@ impl Rows {
                     .then(|| write_touch(&entry.txid, touch.received, touch.sent));
                 self.history.push(history_key(address, height, position), row);
             }
+        }
+        if direction == Direction::Revert {
+            // What happens last is taken back first: a coin that the block made and spent comes back before it goes,
+            // so that the first change of its key says truly that it was not there.
+            self.coins.0[first..].reverse();
         }
         match undo.next() {
             Some((outpoint, _)) => Err(damaged(format!("no input spends {outpoint}")).into()),

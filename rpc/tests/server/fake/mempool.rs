@@ -102,6 +102,7 @@ impl State {
             memory_bytes: all.bytes,
             max_memory_bytes: 1 << 28,
             total_fee: all.fees,
+            loaded: true,
             min_fee_rate: Amount::from_pebbles(1_000),
             min_relay_fee_rate: Amount::from_pebbles(1_000),
             incremental_fee_rate: Amount::from_pebbles(500),

@@ -267,11 +267,13 @@ impl Graph {
         if within { Ok(()) } else { Err(ClusterFull) }
     }
 
-    /// All that hang together with any of `from` when those in `leaving` are gone, oldest first.
+    /// All that hang together with any of `from` when those in `leaving` are gone, oldest first; some of them
+    /// where they are more than a cluster may have.
     fn reachable(&self, from: &[Slot], leaving: &BTreeSet<Slot>) -> Vec<Slot> {
         let mut found: BTreeSet<Slot> = from.iter().copied().collect();
         let mut pending: Vec<Slot> = found.iter().copied().collect();
-        while let Some(slot) = pending.pop() {
+        // Whoever names parents in many clusters must not have all of them walked.
+        while let Some(slot) = pending.pop().filter(|_| found.len() <= MAX_CLUSTER_COUNT) {
             let Some(node) = self.node(slot) else { continue };
             for near in node.parents.iter().chain(&node.children) {
                 if !leaving.contains(near) && found.insert(*near) {
@@ -289,7 +291,8 @@ impl Graph {
     }
 
     /// The diagrams of all clusters that a transaction would touch, before and after: it comes with these
-    /// parents, and those in `leaving`, with all their descendants, go.
+    /// parents, and those in `leaving`, with all their descendants, go. [`Self::check_cluster`] must have allowed
+    /// it.
     #[must_use]
     pub fn diagrams(&self, rate: FeeRate, parents: &[Slot], leaving: &BTreeSet<Slot>) -> (Diagram, Diagram) {
         let touched: BTreeSet<u32> =
@@ -300,7 +303,9 @@ impl Graph {
         let mut left: BTreeSet<Slot> = stay.copied().collect();
         let mut after = Vec::new();
         let own = self.reachable(parents, leaving);
-        left.retain(|slot| !own.contains(slot));
+        for slot in &own {
+            left.remove(slot);
+        }
         let mut items = self.items(&own);
         let place = |parent: &Slot| own.iter().position(|slot| slot == parent);
         let mask = parents.iter().filter_map(place).fold(0, |mask, place| mask | 1 << place);
@@ -308,7 +313,9 @@ impl Graph {
         after.extend(linearise(&items).chunks.iter().map(|chunk| chunk.rate));
         while let Some(slot) = left.pop_first() {
             let members = self.reachable(&[slot], leaving);
-            left.retain(|slot| !members.contains(slot));
+            for slot in &members {
+                left.remove(slot);
+            }
             after.extend(linearise(&self.items(&members)).chunks.iter().map(|chunk| chunk.rate));
         }
         (Diagram::new(before), Diagram::new(after))

@@ -1,6 +1,6 @@
 //! Replacement by fee: the rules R1 to R5, and that nobody can pin or relay for free.
 
-use chain::transaction::Transaction;
+use chain::{amount::Amount, transaction::Transaction};
 
 use super::{
     super::{AcceptError, Departure, MAX_REPLACED, ReplacementError},
@@ -135,4 +135,35 @@ fn at_most_a_hundred_are_replaced_at_once() {
     assert_eq!(refused(world.send(pay(&world, &coins, 1, 10_000_000))), ReplacementError::TooMany);
     world.send(pay(&world, &coins[1..], 1, 10_000_000)).expect("a hundred");
     assert_eq!(world.mempool.len(), 2);
+}
+
+#[test]
+fn m05_a_replacement_that_would_join_too_large_a_cluster_is_refused_before_its_signatures() {
+    let mut world = World::new();
+    let coins = world.fund(4);
+    // A cluster of 64, two that are 65 together with a newcomer, and a payment to replace.
+    let mut ends = Vec::new();
+    for (coin, length) in [(coins[0], 64), (coins[1], 32), (coins[2], 32)] {
+        let mut last = coin;
+        for _ in 0..length {
+            let payment = pay(&world, &[last], 1, 1_000);
+            last = outputs(&payment)[0];
+            world.send(payment).expect("within the limit");
+        }
+        ends.push(last);
+    }
+    let victim = pay(&world, &coins[3..], 1, 1_000);
+    world.send(victim.clone()).expect("valid");
+    for joined in [&ends[..1], &ends[1..], &ends[..]] {
+        let mut inputs = vec![coins[3]];
+        inputs.extend(joined);
+        let mut newcomer = pay(&world, &inputs, 1, 100_000);
+        // Its signatures hold for something else: nobody got as far as looking at them.
+        newcomer.outputs[0].amount = Amount::from_pebbles(newcomer.outputs[0].amount.pebbles() - 1);
+        assert!(matches!(world.send(newcomer), Err(AcceptError::ClusterFull)));
+    }
+    assert!(world.has(&victim));
+    assert_eq!(world.mempool.len(), 129);
+    // Without a conflict it is no different.
+    assert!(matches!(world.send(pay(&world, &ends[..1], 1, 1_000)), Err(AcceptError::ClusterFull)));
 }

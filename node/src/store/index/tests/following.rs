@@ -245,6 +245,31 @@ proptest! {
 }
 
 #[test]
+fn a_coin_that_one_branch_spends_at_once_and_the_other_keeps_is_not_lost() {
+    // Two blocks of one height hold the same payment; the first also spends what that makes. Both changes of the
+    // branch are in one batch.
+    let mut house = House::new("kept");
+    let below = house.submit(0, 0, &[]);
+    let one = Spend { coins: vec![0], to: 1, data: false, careless: false };
+    let all = Spend { coins: (0..6).collect(), to: 2, data: false, careless: false };
+    let first = house.submit(below, 0, &[one.clone(), all]);
+    assert_eq!(house.catch_up().height, Height::ZERO);
+    let second = house.submit(below, 1, &[one]);
+    let block = |index: usize| &house.builder.made[index].block;
+    assert_eq!(block(first).transactions[0], block(second).transactions[0]);
+    let kept = block(second).transactions[0].txid();
+    assert!(block(first).transactions[1].inputs.iter().any(|input| input.txid == kept));
+    house.submit(second, 1, &[]);
+    let path = house.folder.path().join("index");
+    let reader = house.ledger.store().reader();
+    let database = open(&path, &house.builder.chain, &IndexOptions::default(), &reader).expect("an index");
+    let mut follower = house.follow(database);
+    assert_eq!(follower.step().expect("a step"), Step::Moved);
+    assert_eq!(follower.database.tip().expect("a tip"), tip_of(&house.ledger), "in one batch");
+    compare(&house.builder, &follower.database);
+}
+
+#[test]
 fn s08_an_index_of_another_chain_is_refused_and_left_alone() {
     let mut house = House::new("mine");
     house.extend(5);
