@@ -185,31 +185,12 @@ impl Database {
 
     /// Writes what is in memory into files, and waits until no flush and no compaction is left to do.
     pub(super) fn settle(&self) -> Result<(), StoreError> {
-        let mut options = WaitForCompactOptions::default();
-        options.set_flush(true);
-        let failed = |source| Fault::Write {
-            what: "what is in memory into files".to_owned(),
-            source: rocksdb::Error::into(source),
-        };
-        Ok(self.db.wait_for_compact(&options).map_err(failed)?)
+        settle(&self.db)
     }
 
     /// The bytes of all files of the database.
     pub(super) fn disk_bytes(&self) -> Result<u64, StoreError> {
-        let failed = |error| {
-            let folder = self.path.display();
-            StoreError::new(format!("reading the sizes of the files in {folder}: {error}"))
-        };
-        let mut bytes: u64 = 0;
-        for entry in fs::read_dir(&self.path).map_err(failed)? {
-            match entry.and_then(|entry| entry.metadata()) {
-                Ok(metadata) => bytes = bytes.saturating_add(metadata.len()),
-                // Compaction deletes files while they are counted.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        Ok(bytes)
+        folder_bytes(&self.path)
     }
 
     /// The bytes of one family, in files and in what is about to be written to files.
@@ -224,6 +205,33 @@ impl Database {
         }
         Ok(bytes)
     }
+}
+
+/// Writes what a database has in memory into files, and waits until no flush and no compaction is left to do.
+pub(super) fn settle(db: &DB) -> Result<(), StoreError> {
+    let mut options = WaitForCompactOptions::default();
+    options.set_flush(true);
+    let failed = |source: rocksdb::Error| Fault::Write {
+        what: "what is in memory into files".to_owned(),
+        source: source.into(),
+    };
+    Ok(db.wait_for_compact(&options).map_err(failed)?)
+}
+
+/// The bytes of all files in a database's folder.
+pub(super) fn folder_bytes(path: &Path) -> Result<u64, StoreError> {
+    let failed =
+        |error| StoreError::new(format!("reading the sizes of the files in {}: {error}", path.display()));
+    let mut bytes: u64 = 0;
+    for entry in fs::read_dir(path).map_err(failed)? {
+        match entry.and_then(|entry| entry.metadata()) {
+            Ok(metadata) => bytes = bytes.saturating_add(metadata.len()),
+            // Compaction deletes files while they are counted.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Writes that belong together.

@@ -115,12 +115,6 @@ impl RocksStore {
         self.shared.database.sync()
     }
 
-    /// Bytes of memory that the coins take at the moment.
-    #[must_use]
-    pub fn cache_bytes(&self) -> usize {
-        self.coins.lock().bytes()
-    }
-
     /// Waits until the database has nothing left to do for what was written: its buffers are in files, and no
     /// compaction is due. For measurements, which would otherwise leave out what a write costs later.
     ///

@@ -75,22 +75,19 @@ impl Default for StoreOptions {
     }
 }
 
-/// Options of the database as a whole.
-pub(super) fn database_options(options: &StoreOptions) -> Options {
+/// What every database of a node has in common: the store's and the index's.
+pub(super) fn common_options(write_buffer_bytes: usize, max_open_files: u16) -> Options {
     let mut database = Options::default();
     database.create_if_missing(true);
     // Checksums are verified wherever bytes come from the disk, and a fault stops all writing (threat S04).
     database.set_paranoid_checks(true);
     // After a power loss the log may end in a torn record: everything before it is kept, nothing behind it,
-    // so that the store is at an earlier tip, whole (threats S02 and S03). `AbsoluteConsistency` would refuse
+    // so that the database is at an earlier tip, whole (threats S02 and S03). `AbsoluteConsistency` would refuse
     // to start, the other modes would pick records from behind a hole.
     database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    // A log that was synced and is now missing or short is an error, not an older tip.
-    database.set_track_and_verify_wals_in_manifest(true);
-    database.set_max_total_wal_size(MAX_WAL_BYTES);
-    database.set_db_write_buffer_size(options.write_buffer_bytes);
+    database.set_db_write_buffer_size(write_buffer_bytes);
     database.set_max_background_jobs(BACKGROUND_JOBS);
-    database.set_max_open_files(i32::from(options.max_open_files));
+    database.set_max_open_files(i32::from(max_open_files));
     // By default the list of open files is cut into more parts than there may be files, so that two files in one
     // part would close each other at every look-up.
     database.set_table_cache_num_shard_bits(0);
@@ -101,6 +98,15 @@ pub(super) fn database_options(options: &StoreOptions) -> Options {
     database.set_log_level(LogLevel::Warn);
     database.set_max_log_file_size(MAX_LOG_FILE_BYTES);
     database.set_keep_log_file_num(KEPT_LOG_FILES);
+    database
+}
+
+/// Options of the store's database as a whole.
+pub(super) fn database_options(options: &StoreOptions) -> Options {
+    let mut database = common_options(options.write_buffer_bytes, options.max_open_files);
+    // A log that was synced and is now missing or short is an error, not an older tip.
+    database.set_track_and_verify_wals_in_manifest(true);
+    database.set_max_total_wal_size(MAX_WAL_BYTES);
     database
 }
 

@@ -14,7 +14,10 @@ use rocksdb::{
 };
 
 use super::{
-    super::fault::{Fault, OpenStoreError},
+    super::{
+        database::{folder_bytes, settle},
+        fault::{Fault, OpenStoreError},
+    },
     options::{IndexOptions, block_cache, database_options, family_options, write_options},
     reading::IndexSnapshot,
     rows::Rows,
@@ -221,31 +224,12 @@ impl IndexDb {
 
     /// Writes what is in memory into files, and waits until no flush and no compaction is left to do.
     pub fn settle(&self) -> Result<(), StoreError> {
-        let mut options = rocksdb::WaitForCompactOptions::default();
-        options.set_flush(true);
-        let failed = |source: rocksdb::Error| Fault::Write {
-            what: "what the index has in memory into files".to_owned(),
-            source: source.into(),
-        };
-        Ok(self.db.wait_for_compact(&options).map_err(failed)?)
+        settle(&self.db)
     }
 
     /// The bytes of all files of the index.
     pub fn disk_bytes(&self) -> Result<u64, StoreError> {
-        let failed = |error| {
-            let folder = self.path.display();
-            StoreError::new(format!("reading the sizes of the files in {folder}: {error}"))
-        };
-        let mut bytes: u64 = 0;
-        for entry in fs::read_dir(&self.path).map_err(failed)? {
-            match entry.and_then(|entry| entry.metadata()) {
-                Ok(metadata) => bytes = bytes.saturating_add(metadata.len()),
-                // Compaction deletes files while they are counted.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        Ok(bytes)
+        folder_bytes(&self.path)
     }
 
     /// Notes in the folder that the index is to be made anew at the next start.

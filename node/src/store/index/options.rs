@@ -1,21 +1,14 @@
 //! How the index's RocksDB is set up, each choice with its reason. The figures are in [`super`].
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, DBRecoveryMode, LogLevel, Options,
-    ReadOptions, WriteOptions,
+    BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, Options, ReadOptions, WriteOptions,
 };
 
-use super::schema::Family;
+use super::{super::options::common_options, schema::Family};
 
 /// Bits of filter a key: about one look-up in a hundred for a transaction that is not there reads a block in
 /// vain.
 const FILTER_BITS_PER_KEY: f64 = 10.0;
-/// RocksDB's own log file is cut at this size, in bytes.
-const MAX_LOG_FILE_BYTES: usize = 1 << 20;
-/// How many of RocksDB's own log files are kept.
-const KEPT_LOG_FILES: usize = 2;
-/// Threads for flushes and compactions.
-const BACKGROUND_JOBS: i32 = 2;
 /// From how many files of overlapping keys on they are merged: what an address's rows are gathered from.
 const MAX_SORTED_RUNS: i32 = 8;
 /// How far a scan reads ahead, in bytes.
@@ -45,30 +38,12 @@ impl Default for IndexOptions {
     }
 }
 
-/// Options of the database as a whole.
+/// Options of the index's database as a whole.
 pub(super) fn database_options(options: &IndexOptions) -> Options {
-    let mut database = Options::default();
-    database.create_if_missing(true);
-    // Checksums are verified wherever bytes come from the disk, and a fault stops all writing (threat S04).
-    database.set_paranoid_checks(true);
-    // After a power loss the log may end in a torn record: the index is then at an earlier tip, whole.
-    database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    let mut database = common_options(options.write_buffer_bytes, options.max_open_files);
     database.set_max_total_wal_size(2 * options.write_buffer_bytes as u64);
-    database.set_db_write_buffer_size(options.write_buffer_bytes);
-    database.set_max_background_jobs(BACKGROUND_JOBS);
-    database.set_max_open_files(i32::from(options.max_open_files));
-    // By default the list of open files is cut into more parts than there may be files, so that two files in one
-    // part would close each other at every look-up.
-    database.set_table_cache_num_shard_bits(0);
-    database.set_max_file_opening_threads(1);
     // One thread writes: without the care for several, sorted rows go in next to one another for less.
     database.set_allow_concurrent_memtable_write(false);
-    // An idle node sleeps: no statistics on a timer.
-    database.set_stats_dump_period_sec(0);
-    database.set_stats_persist_period_sec(0);
-    database.set_log_level(LogLevel::Warn);
-    database.set_max_log_file_size(MAX_LOG_FILE_BYTES);
-    database.set_keep_log_file_num(KEPT_LOG_FILES);
     database
 }
 
