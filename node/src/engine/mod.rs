@@ -5,9 +5,12 @@
 //! events give the same actions. A storage failure is the only error, and it must stop the node (threat C06).
 
 mod advice;
+pub mod conduct;
 mod conversation;
-mod download;
 pub mod mempool;
+mod peers;
+mod relay;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chain::{
     block::Block,
-    check::CheckedTransaction,
-    error::SubmitError,
+    error::{HeaderError, SubmitError},
     hash::TxId,
     ledger::{Ledger, Submitted, Update},
     store::{Store, StoreError},
@@ -25,25 +27,14 @@ use chain::{
 };
 
 use self::{
-    conversation::PeerState,
-    download::Window,
     mempool::{
-        AcceptError, Giver, MAX_MEMPOOL_MEMORY_BYTES, Mempool,
+        AcceptError, MAX_MEMPOOL_MEMORY_BYTES, Mempool,
         file::{Restored, Saved},
     },
+    peers::PeerState,
+    sync::Window,
 };
-use crate::p2p::{FromNet, Peer, RequestId, ToNet, wire::Verdict};
-
-/// Blocks whose time has not come that are kept to be tried again (rule C2).
-const MAX_EARLY_BLOCKS: usize = 16;
-/// How far beyond the latest time a block's may lie that is kept until then, in seconds.
-const MAX_EARLY_SECS: u32 = 600;
-/// Transactions that are announced again at once, at the most.
-const MAX_REANNOUNCED: usize = 200;
-/// How often what waits is announced again: gossip forgets what it has seen after a minute.
-const REANNOUNCE_INTERVAL_MS: u64 = 65_000;
-/// How long a transaction must have waited to be announced again.
-const REANNOUNCE_AGE_SECS: u32 = 60;
+use crate::p2p::{FromNet, Peer, RequestId, ToNet};
 
 /// The time, as the engine is told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,55 +275,6 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Announces a transaction of the mempool once more; whether it is there.
-    pub fn publish_waiting(&mut self, txid: &TxId) -> bool {
-        let Some(checked) = self.mempool.get(txid).map(|entry| entry.transaction().clone()) else {
-            return false;
-        };
-        self.publish(&checked);
-        true
-    }
-
-    fn publish(&mut self, checked: &CheckedTransaction) {
-        self.send(ToNet::Publish(Arc::clone(checked.transaction())));
-    }
-
-    fn judge_gossip(
-        &mut self,
-        peer: Peer,
-        transaction: Transaction,
-        now: Now,
-    ) -> Result<Verdict, StoreError> {
-        let giver = Giver(peer.0);
-        let mut outcomes =
-            self.mempool.accept_from(giver, vec![Arc::new(transaction)], &self.ledger, now.wall);
-        match outcomes.pop().expect("one transaction has one outcome") {
-            Ok(txid) => {
-                tracing::debug!(%peer, %txid, "transaction accepted");
-                self.remember(&txid);
-                Ok(Verdict::Accept)
-            }
-            Err(AcceptError::Storage(error)) => Err(error),
-            Err(AcceptError::Invalid(error)) => {
-                tracing::warn!(%peer, %error, "invalid transaction");
-                Ok(Verdict::Reject)
-            }
-            // On another tip than ours it may well be valid: nobody's fault.
-            Err(error) => {
-                tracing::debug!(%peer, %error, "transaction not taken");
-                Ok(Verdict::Ignore)
-            }
-        }
-    }
-
-    fn take_and_announce(&mut self, block: Arc<Block>, now: Now) -> Result<Update, SubmitError> {
-        let update = self.take_block(block, now)?;
-        if update.moved_tip() {
-            self.announce_tip(None, now)?;
-        }
-        Ok(update)
-    }
-
     /// Gives a block to the ledger and sees to all that follows from it but its announcement.
     fn take_block(&mut self, block: Arc<Block>, now: Now) -> Result<Update, SubmitError> {
         let Submitted { update, mut outcomes } = self.take_blocks(vec![block], now)?;
@@ -363,18 +305,6 @@ impl<S: Store> Engine<S> {
         Ok(submitted)
     }
 
-    /// Keeps a block until its time comes, if that is soon.
-    fn keep_early(&mut self, block: Arc<Block>, now: Now) {
-        let is_soon = block.header.time <= self.latest_time(now).saturating_add_secs(MAX_EARLY_SECS);
-        if is_soon && self.early.iter().all(|early| early.hash() != block.hash()) {
-            // The oldest makes room: what is lost here is asked for again at the next status.
-            if self.early.len() == MAX_EARLY_BLOCKS {
-                self.early.remove(0);
-            }
-            self.early.push(block);
-        }
-    }
-
     fn report_refusals(update: &Update) {
         for (id, error) in &update.refused {
             tracing::warn!(hash = %id.hash, height = %id.height, %error, "block refused");
@@ -390,58 +320,17 @@ impl<S: Store> Engine<S> {
             tracing::warn!(height = %tip.id.height, hash = %tip.id.hash, depth, "reorganisation");
         }
         let returned = self.mempool.follow(update, &self.ledger, now.wall)?;
-        for checked in returned.iter().take(MAX_REANNOUNCED) {
+        for checked in returned.iter().take(relay::MAX_REANNOUNCED) {
             self.publish(checked);
         }
         self.actions.push(Action::Update(Arc::new(update.clone())));
         Ok(())
     }
+}
 
-    /// Pushes the tip to all peers that are not known to have it.
-    fn announce_tip(&mut self, except: Option<Peer>, now: Now) -> Result<(), StoreError> {
-        let tip = self.ledger.tip();
-        let cached = self.last_block.clone().filter(|block| block.hash() == tip.id.hash);
-        let block = match cached {
-            Some(block) => block,
-            None => match self.ledger.block(&tip.id.hash)? {
-                Some(block) => Arc::new(block),
-                None => return Ok(()),
-            },
-        };
-        self.push_to_peers(&block, except, now);
-        Ok(())
-    }
-
-    /// The latest time that a header may have now (rule C2).
-    fn latest_time(&self, now: Now) -> Time {
-        now.wall.saturating_add_secs(self.ledger.chain().params().max_future_secs())
-    }
-
-    /// Announces again what pays best and still waits: whoever has it passes over it, and whoever restarted or
-    /// was cut off when it was announced hears of it.
-    fn reannounce(&mut self, now: Now) {
-        if now.monotonic_ms.saturating_sub(self.reannounced_ms) < REANNOUNCE_INTERVAL_MS {
-            return;
-        }
-        self.reannounced_ms = now.monotonic_ms;
-        let latest = now.wall.secs().saturating_sub(REANNOUNCE_AGE_SECS);
-        for checked in self.mempool.best_before(Time::from_secs(latest), MAX_REANNOUNCED) {
-            self.publish(&checked);
-        }
-    }
-
-    fn retry_early(&mut self, now: Now) -> Result<(), StoreError> {
-        let latest = self.latest_time(now);
-        let (ready, early) =
-            std::mem::take(&mut self.early).into_iter().partition(|block| block.header.time <= latest);
-        self.early = early;
-        for block in ready {
-            match self.take_and_announce(block, now) {
-                Ok(_) => {}
-                Err(SubmitError::Storage(error)) => return Err(error),
-                Err(error) => tracing::debug!(%error, "a block that came early is not taken"),
-            }
-        }
-        Ok(())
-    }
+/// Whether what was refused stands on a block that was found invalid before. Whoever runs this node may have given
+/// that block up against the rules' own choice, so that it is no fault of who follows it; nor does refusing cost
+/// anything.
+const fn is_on_given_up(error: &SubmitError) -> bool {
+    matches!(error, SubmitError::KnownInvalid(_) | SubmitError::Header(HeaderError::InvalidParent(_)))
 }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use chain::{hash::BlockHash, height::Height, store::Store, tree::NodeId};
 
-use super::{Engine, Now};
-use crate::p2p::{
-    Peer, RequestId, ToNet,
-    wire::{MAX_BLOCKS, Request},
+use crate::{
+    engine::{Engine, Now, peers::Asked},
+    p2p::{
+        Peer, RequestId, ToNet,
+        wire::{MAX_BLOCKS, Request},
+    },
 };
 
 /// Blocks that may be on their way or waiting for one below them, at the most.
@@ -17,19 +19,19 @@ const REQUESTS_PER_PEER: usize = 2;
 
 /// Who was asked for which blocks.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(in crate::engine) struct Window {
     by_hash: HashMap<BlockHash, RequestId>,
     requests: BTreeMap<RequestId, (Peer, Vec<BlockHash>)>,
 }
 
 impl Window {
     /// A block is here, whoever sent it.
-    pub(super) fn arrived(&mut self, hash: &BlockHash) {
+    pub(in crate::engine) fn arrived(&mut self, hash: &BlockHash) {
         self.by_hash.remove(hash);
     }
 
     /// A request is over; what has not arrived is to be asked again.
-    pub(super) fn close(&mut self, id: RequestId) -> Option<Vec<BlockHash>> {
+    pub(in crate::engine) fn close(&mut self, id: RequestId) -> Option<Vec<BlockHash>> {
         let (_, hashes) = self.requests.remove(&id)?;
         for hash in &hashes {
             if self.by_hash.get(hash) == Some(&id) {
@@ -39,7 +41,7 @@ impl Window {
         Some(hashes)
     }
 
-    pub(super) fn forget_peer(&mut self, peer: Peer) {
+    pub(in crate::engine) fn forget_peer(&mut self, peer: Peer) {
         let of_peer = |(id, (whom, _)): (&RequestId, &(Peer, Vec<BlockHash>))| (*whom == peer).then_some(*id);
         let ids: Vec<RequestId> = self.requests.iter().filter_map(of_peer).collect();
         for id in ids {
@@ -48,12 +50,12 @@ impl Window {
     }
 
     /// Whether a block was asked for and has not come.
-    pub(super) fn awaits(&self, hash: &BlockHash) -> bool {
+    pub(in crate::engine) fn awaits(&self, hash: &BlockHash) -> bool {
         self.by_hash.contains_key(hash)
     }
 
     /// Whether nothing is on its way.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::engine) fn is_idle(&self) -> bool {
         self.requests.is_empty()
     }
 
@@ -100,11 +102,11 @@ impl<S: Store> Engine<S> {
     /// Asks each peer for bodies of the best chain that it is known to have, the lowest first, the peer that
     /// answered fastest first. Each peer has a goal of its own, so that headers whose bodies somebody
     /// withholds never keep us from the chain that everybody else has.
-    pub(super) fn fetch(&mut self, now: Now) {
+    pub(in crate::engine) fn fetch(&mut self, now: Now) {
         let mut peers: Vec<(u64, Peer, NodeId)> = Vec::new();
         for (peer, state) in &self.peers {
-            let goal = state.best().and_then(|hash| self.ledger.tree().find(&hash));
-            peers.extend(goal.map(|goal| (state.answer_ms(), *peer, goal)));
+            let goal = state.best.and_then(|hash| self.ledger.tree().find(&hash));
+            peers.extend(goal.map(|goal| (state.answer_ms, *peer, goal)));
         }
         peers.sort_unstable();
         for (_, peer, goal) in peers {
@@ -127,7 +129,7 @@ impl<S: Store> Engine<S> {
             self.window.by_hash.insert(*hash, id);
         }
         self.window.requests.insert(id, (peer, hashes.clone()));
-        self.remember_request(peer, id, super::conversation::Asked::Blocks, now);
+        self.remember_request(peer, id, Asked::Blocks, now);
         self.send(ToNet::Request { peer, id, request: Request::Blocks(hashes) });
     }
 }

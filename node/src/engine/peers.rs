@@ -1,0 +1,126 @@
+//! What is known of each peer, what was asked of it, and the tips that are exchanged.
+//!
+//! A request of ours belongs to the peer it was sent to and dies with it, so that nobody's answer can close what
+//! another one owes (threats P07, P29).
+
+use std::collections::BTreeMap;
+
+use chain::{hash::BlockHash, height::Height, store::Store};
+
+use super::{Engine, Now, conduct::Misconduct};
+use crate::p2p::{
+    Peer, RequestId, ToNet,
+    wire::{Request, Status},
+};
+
+/// How often a peer is told our tip, so that a lost announcement is found out.
+pub(super) const STATUS_INTERVAL_MS: u64 = 10_000;
+/// When a request is given up, whatever the network says of it.
+pub(super) const REQUEST_DEADLINE_MS: u64 = 45_000;
+
+/// What was asked of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Status,
+    Headers,
+    Blocks,
+    Push,
+}
+
+/// What is known of a peer.
+#[derive(Debug, Default)]
+pub(super) struct PeerState {
+    pub(super) status: Option<Status>,
+    pub(super) open: BTreeMap<RequestId, (Asked, u64)>,
+    pub(super) status_ms: u64,
+    pub(super) answer_ms: u64,
+    /// The last block that it is known to have, so that it is not pushed back.
+    pub(super) has: Option<BlockHash>,
+    /// The tip of the best chain that it is known to have, headers of ours all of it.
+    pub(super) best: Option<BlockHash>,
+    /// The height from which headers were last asked for, so that a conversation about them ends.
+    pub(super) headers_from: Height,
+}
+
+impl PeerState {
+    /// Whether such a request is open.
+    pub(super) fn is_asked(&self, what: Asked) -> bool {
+        self.open.values().any(|(asked, _)| *asked == what)
+    }
+}
+
+impl<S: Store> Engine<S> {
+    pub(super) fn remember_request(&mut self, peer: Peer, id: RequestId, asked: Asked, now: Now) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.open.insert(id, (asked, now.monotonic_ms));
+        }
+    }
+
+    pub(super) fn ask(&mut self, peer: Peer, asked: Asked, request: Request, now: Now) {
+        let id = self.next_request_id();
+        self.remember_request(peer, id, asked, now);
+        self.send(ToNet::Request { peer, id, request });
+    }
+
+    /// What we say of ourselves.
+    pub(super) fn status(&self) -> Status {
+        let tip = self.ledger.tip();
+        Status {
+            chain: self.ledger.chain().id(),
+            tip: tip.id.hash,
+            height: tip.id.height,
+            work: tip.work,
+            agent: self.agent.clone(),
+        }
+    }
+
+    /// A peer is new: tell it our tip.
+    pub(super) fn greet(&mut self, peer: Peer, now: Now) {
+        self.peers.insert(peer, PeerState::default());
+        self.tell_status(peer, now);
+    }
+
+    pub(super) fn tell_status(&mut self, peer: Peer, now: Now) {
+        let status = self.status();
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.status_ms = now.monotonic_ms;
+        }
+        self.ask(peer, Asked::Status, Request::Status(status), now);
+    }
+
+    /// The height of the best chain that each peer is known to have, or says it has.
+    pub fn peer_heights(&self) -> impl Iterator<Item = (Peer, Option<Height>)> {
+        let tree = self.ledger.tree();
+        self.peers.iter().map(|(peer, state)| {
+            let known = state.best.and_then(|hash| tree.find(&hash)).map(|id| tree.node(id).height());
+            (*peer, known.max(state.status.as_ref().map(|status| status.height)))
+        })
+    }
+    /// A peer is known to have the chain up to a header of ours.
+    pub(super) fn raise_best(&mut self, peer: Peer, hash: &BlockHash) {
+        let tree = self.ledger.tree();
+        let work = |hash: &BlockHash| tree.find(hash).map(|id| tree.node(id).work());
+        let Some(new) = work(hash) else { return };
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if state.best.as_ref().and_then(work).is_none_or(|known| new > known) {
+            state.best = Some(*hash);
+        }
+    }
+
+    pub(super) fn hear_status(&mut self, peer: Peer, status: Status, now: Now) {
+        if status.chain != self.ledger.chain().id() {
+            self.blame(peer, Misconduct::OtherChain(status.chain));
+            return;
+        }
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let unknown = self.ledger.tree().find(&status.tip).is_none();
+        let more = status.work > self.ledger.tip().work;
+        let tip = status.tip;
+        state.status = Some(status);
+        self.raise_best(peer, &tip);
+        if unknown && more {
+            self.ask_for_headers(peer, now);
+        }
+        self.fetch(now);
+    }
+}
