@@ -3,11 +3,13 @@
 //! Each file in `tests/` is one story. What this crate holds is what the stories share, in reading order:
 //! [`binary`] finds the program, [`command`] runs it to its end, [`process`] keeps one running and always ends
 //! it, [`wait`] awaits what processes do, [`full_node`] and [`devnet`] are the processes of the stories,
-//! [`chains`], [`keys`] and [`mining`] make what they are fed, [`answers`] asks several nodes at once, and [`crash`] kills them.
+//! [`chains`], [`keys`] and [`mining`] make what they are fed, [`answers`] asks several nodes at once, [`crash`] kills them,
+//! and [`attacker`] is a peer that keeps to no rule.
 //!
 //! It never looks inside a process: what a story proves is what a user or a program could see.
 
 pub mod answers;
+pub mod attacker;
 pub mod binary;
 pub mod chains;
 pub mod chance;
