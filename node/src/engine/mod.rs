@@ -77,6 +77,8 @@ pub struct Engine<S> {
     actions: Vec<Action>,
     storage_failed: Option<String>,
     reannounced_ms: u64,
+    /// When the last event came.
+    heard_ms: u64,
     is_restoring: bool,
 }
 
@@ -96,6 +98,7 @@ impl<S: Store> Engine<S> {
             actions: Vec::new(),
             storage_failed: None,
             reannounced_ms: 0,
+            heard_ms: 0,
             is_restoring: false,
         }
     }
@@ -143,6 +146,7 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// [`StoreError`]: the node must stop.
     pub fn on(&mut self, event: Event, now: Now) -> Result<Vec<Action>, StoreError> {
+        self.heard_ms = now.monotonic_ms;
         match event {
             Event::Net(FromNet::Connected { peer, .. }) => self.greet(peer, now),
             Event::Net(FromNet::Disconnected { peer }) => {
@@ -160,6 +164,7 @@ impl<S: Store> Engine<S> {
                 let verdict = self.judge_gossip(peer, *transaction, now)?;
                 self.send(ToNet::Verdict { gossip, verdict });
             }
+            Event::Net(FromNet::Fault { peer, misconduct }) => self.blame(peer, misconduct),
             // Where we listen concerns whoever bootstraps from us, not the ledger.
             Event::Net(FromNet::Listening { .. }) => {}
             Event::Tick => {

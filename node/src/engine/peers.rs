@@ -10,6 +10,7 @@ use chain::{hash::BlockHash, height::Height, store::Store};
 use super::{Engine, Now, conduct::Misconduct};
 use crate::p2p::{
     Peer, RequestId, ToNet,
+    conduct::Score,
     wire::{Request, Status},
 };
 
@@ -40,6 +41,8 @@ pub(super) struct PeerState {
     pub(super) best: Option<BlockHash>,
     /// The height from which headers were last asked for, so that a conversation about them ends.
     pub(super) headers_from: Height,
+    /// What it has to answer for.
+    pub(super) score: Score,
 }
 
 impl PeerState {

@@ -12,7 +12,9 @@ use libp2p::{
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    DialRefusal, FromNet, Peer, RequestFailure, RequestId, Service, ToNet, gossip, transport,
+    DialRefusal, FromNet, Peer, RequestFailure, RequestId, Service, ToNet,
+    conduct::Misconduct,
+    gossip, transport,
     wire::{Request, Response},
 };
 
@@ -36,12 +38,7 @@ impl Service {
                 let Some((identity, _)) = self.sessions.by_token(peer) else { return };
                 self.dismiss(identity, &reason, true);
                 if ban {
-                    let evicted = self.bans.add(identity, Instant::now());
-                    let bans = &mut self.swarm.behaviour_mut().bans;
-                    bans.block_peer(identity);
-                    if let Some(evicted) = evicted {
-                        bans.unblock_peer(evicted);
-                    }
+                    self.ban(identity);
                 }
             }
             ToNet::Dial { address, keep, answer } => {
@@ -115,7 +112,7 @@ impl Service {
                 self.report(&identity, &message, MessageAcceptance::Reject);
                 self.view.malformed.add_one();
                 // Nobody forwards what does not decode.
-                return self.dismiss(identity, &format!("gossiped what is no transaction: {error}"), true);
+                return self.blame(identity, Misconduct::NoTransaction(error.to_string()));
             }
         };
         match self.unjudged.take_in(identity, message.clone()) {

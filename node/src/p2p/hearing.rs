@@ -6,15 +6,19 @@ use libp2p::{
     PeerId,
     core::upgrade::NegotiationError,
     gossipsub, ping,
-    request_response::{self, Message, OutboundFailure},
+    request_response::{self, InboundFailure, Message, OutboundFailure},
 };
 
 use super::{
     FromNet, RequestFailure, Service,
     behaviour::BehaviourEvent,
+    conduct::Misconduct,
     gossip,
     wire::{Kind, Request, Response, WireError},
 };
+
+/// Answers that a peer may leave unread before it is sent away (threat P25).
+pub(super) const MAX_UNREAD_ANSWERS: u32 = 3;
 
 type MessageEvent = request_response::Event<Result<Request, WireError>, Result<Response, WireError>>;
 
@@ -37,7 +41,7 @@ impl Service {
                 // A node that does not speak the protocol may still be of use.
                 Err(ping::Failure::Unsupported) => {}
                 // The first failure in a row is not reported: this is at least the second.
-                Err(error) => self.dismiss(identity, &format!("does not answer pings: {error}"), false),
+                Err(error) => self.blame(identity, Misconduct::Silent(error.to_string())),
             },
         }
     }
@@ -61,9 +65,9 @@ impl Service {
                     OutboundFailure::ConnectionClosed => self.greet(peer),
                     error if is_refusal(&error) => {
                         self.view.other_chain.add_one();
-                        self.dismiss(peer, "does not speak this chain's protocols", true);
+                        self.blame(peer, Misconduct::OtherProtocols);
                     }
-                    error => self.dismiss(peer, &format!("did not greet: {error}"), true),
+                    error => self.blame(peer, Misconduct::NoGreeting(error.to_string())),
                 }
             }
             request_response::Event::InboundFailure { peer, error, .. } => {
@@ -90,7 +94,10 @@ impl Service {
                         match self.sessions.asks(&identity, kind, request_id, channel) {
                             Some(reply) => self.tell(FromNet::Request { peer, reply, request }),
                             // The channel is dropped, and the peer sees a stream without an answer.
-                            None => self.view.requests_dropped.add_one(),
+                            None => {
+                                self.view.requests_dropped.add_one();
+                                self.blame(identity, Misconduct::TooManyRequests);
+                            }
                         }
                     }
                     Message::Response { request_id, response } => {
@@ -119,7 +126,10 @@ impl Service {
             }
             request_response::Event::InboundFailure { peer, request_id, error, .. } => {
                 tracing::debug!(%peer, ?kind, %error, "a request of the peer ended without an answer");
-                self.sessions.ended(&peer, kind, request_id);
+                let answered = self.sessions.ended(&peer, kind, request_id);
+                if answered && matches!(error, InboundFailure::Timeout) {
+                    self.left_unread(peer);
+                }
             }
             request_response::Event::ResponseSent { peer, request_id, .. } => {
                 self.sessions.ended(&peer, kind, request_id);
@@ -127,9 +137,18 @@ impl Service {
         }
     }
 
+    /// An answer of ours stayed unread. Each holds memory until its time is over, so that nobody may leave many.
+    fn left_unread(&mut self, identity: PeerId) {
+        let Some(session) = self.sessions.get(&identity) else { return };
+        session.unread_answers += 1;
+        if session.unread_answers >= MAX_UNREAD_ANSWERS {
+            self.blame(identity, Misconduct::SlowReader);
+        }
+    }
+
     fn malformed(&mut self, identity: PeerId, error: &WireError) {
         self.view.malformed.add_one();
-        self.dismiss(identity, &format!("malformed message: {error}"), true);
+        self.blame(identity, Misconduct::Malformed(error.to_string()));
     }
 
     fn hear_gossip(&mut self, event: gossipsub::Event) {
@@ -147,7 +166,7 @@ impl Service {
                 let Some(session) = self.sessions.get(&peer_id) else { return };
                 session.slow_reports += 1;
                 if session.slow_reports >= gossip::MAX_SLOW_REPORTS {
-                    self.dismiss(peer_id, "reads too slowly", true);
+                    self.blame(peer_id, Misconduct::SlowReader);
                 }
             }
             gossipsub::Event::Unsubscribed { .. } | gossipsub::Event::GossipsubNotSupported { .. } => {}

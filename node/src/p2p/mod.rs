@@ -34,12 +34,16 @@ use chain::{hash::BlockHash, transaction::Transaction};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use self::wire::{Request, Response, Verdict};
+use self::{
+    conduct::Misconduct,
+    wire::{Request, Response, Verdict},
+};
 
 mod bans;
 mod behaviour;
 mod codec;
 mod commands;
+pub mod conduct;
 mod dials;
 mod gossip;
 mod hearing;
@@ -188,6 +192,13 @@ pub enum FromNet {
         gossip: Gossip,
         /// The transaction.
         transaction: Box<Transaction>,
+    },
+    /// A peer did what costs points. What ends a connection at once the service sees to itself.
+    Fault {
+        /// Who.
+        peer: Peer,
+        /// What.
+        misconduct: Misconduct,
     },
     /// We can be reached: what other nodes' `--bootstrap` takes, identity included.
     Listening {

@@ -21,6 +21,7 @@ use super::{
     FromNet, NetConfig, NetError, RequestFailure, ToNet,
     bans::Bans,
     behaviour::{Behaviour, BehaviourEvent, Names},
+    conduct::{Consequence, Misconduct},
     dials::Dials,
     gossip::{self, Unheard, Unjudged},
     identity,
@@ -299,6 +300,33 @@ impl Service {
             tracing::info!(%peer, "peer disconnected");
             self.view.remove(peer);
             self.tell(FromNet::Disconnected { peer });
+        }
+    }
+
+    /// Lets a peer bear what follows from what it did. Points are the engine's to count.
+    pub(super) fn blame(&mut self, identity: PeerId, misconduct: Misconduct) {
+        match misconduct.consequence() {
+            Consequence::Points(_) => {
+                if let Some(session) = self.sessions.get(&identity).filter(|session| session.ready) {
+                    let peer = session.peer;
+                    self.tell(FromNet::Fault { peer, misconduct });
+                }
+            }
+            Consequence::Disconnect => self.dismiss(identity, &misconduct.to_string(), misconduct.is_grave()),
+            Consequence::Ban => {
+                self.dismiss(identity, &misconduct.to_string(), true);
+                self.ban(identity);
+            }
+        }
+    }
+
+    /// Keeps a peer out for a while.
+    pub(super) fn ban(&mut self, identity: PeerId) {
+        let evicted = self.bans.add(identity, Instant::now());
+        let bans = &mut self.swarm.behaviour_mut().bans;
+        bans.block_peer(identity);
+        if let Some(evicted) = evicted {
+            bans.unblock_peer(evicted);
         }
     }
 

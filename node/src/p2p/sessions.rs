@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) useful: bool,
     /// Times that it was too slow for gossip.
     pub(super) slow_reports: u32,
+    /// Answers of ours that it did not read in time.
+    pub(super) unread_answers: u32,
     /// Requests of ours without a response.
     asked: BTreeMap<(Kind, OutboundRequestId), RequestId>,
     /// Requests of the peer whose responses are not all sent.
@@ -102,6 +104,7 @@ impl Sessions {
             dismissed: false,
             useful: false,
             slow_reports: 0,
+            unread_answers: 0,
             asked: BTreeMap::new(),
             asking: BTreeMap::new(),
         };
@@ -177,12 +180,10 @@ impl Sessions {
         self.replies.remove(&reply)
     }
 
-    /// A peer's request has ended, with its response sent or without.
-    pub(super) fn ended(&mut self, identity: &PeerId, kind: Kind, request: InboundRequestId) {
-        if let Some(session) = self.by_identity.get_mut(identity)
-            && let Some(reply) = session.asking.remove(&(kind, request))
-        {
-            self.replies.remove(&reply);
-        }
+    /// A peer's request has ended, with its response sent or without. Returns whether we had answered it.
+    pub(super) fn ended(&mut self, identity: &PeerId, kind: Kind, request: InboundRequestId) -> bool {
+        let session = self.by_identity.get_mut(identity);
+        let reply = session.and_then(|session| session.asking.remove(&(kind, request)));
+        reply.is_some_and(|reply| self.replies.remove(&reply).is_none())
     }
 }

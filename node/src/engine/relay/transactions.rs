@@ -13,6 +13,7 @@ use chain::{
 use crate::{
     engine::{
         Engine, Now,
+        conduct::fault_of_transaction,
         mempool::{AcceptError, Giver},
     },
     p2p::{Peer, ToNet, wire::Verdict},
@@ -57,14 +58,11 @@ impl<S: Store> Engine<S> {
                 Ok(Verdict::Accept)
             }
             Err(AcceptError::Storage(error)) => Err(error),
-            Err(AcceptError::Invalid(error)) => {
-                tracing::warn!(%peer, %error, "invalid transaction");
-                Ok(Verdict::Reject)
-            }
-            // On another tip than ours it may well be valid: nobody's fault.
             Err(error) => {
                 tracing::debug!(%peer, %error, "transaction not taken");
-                Ok(Verdict::Ignore)
+                let Some(fault) = fault_of_transaction(&error) else { return Ok(Verdict::Ignore) };
+                self.blame(peer, fault);
+                Ok(Verdict::Reject)
             }
         }
     }
