@@ -83,6 +83,14 @@ pub trait Store: Sync {
     /// [`StoreError`].
     fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError>;
 
+    /// The encoding of the block, if its body was added: for whoever passes it on and need not look into it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn encoded_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.block(hash)?.map(|block| block.to_bytes()))
+    }
+
     /// The unspent coins at these outpoints at the tip, in their order. What was read may stay in memory: asking
     /// for coins makes the next look at them cheap.
     ///

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     block::Header,
-    check::HeaderContext,
+    check::{HeaderContext, HeaderRun},
     error::HeaderError,
     hash::BlockHash,
     height::Height,
@@ -224,6 +224,18 @@ impl Tree {
         }
         times[..count].sort_unstable();
         times[count / 2]
+    }
+
+    /// A run of headers that begins above `id` and is not kept.
+    #[must_use]
+    pub fn run_above(&self, id: NodeId) -> HeaderRun {
+        let below = |id: &NodeId| self.node(*id).parent;
+        let mut times: Vec<Time> = std::iter::successors(Some(id), below)
+            .take(MEDIAN_SPAN)
+            .map(|id| self.node(id).header.time)
+            .collect();
+        times.reverse();
+        HeaderRun::new(self.node(id).hash, self.context(id), times, self.node(id).work)
     }
 
     /// Adds a header whose rules hold, below which `parent` lies. Adding what is there changes nothing.

@@ -6,11 +6,13 @@
 
 mod contextual;
 mod isolated;
+mod run;
 mod spending;
 mod verdict;
 
 pub use contextual::{HeaderContext, check_header, check_work};
 pub use isolated::{CheckedBlock, CheckedTransaction};
+pub use run::HeaderRun;
 pub use spending::{
     ConnectedBlock, SpendContext, SpentBlock, SpentTransaction, VerifiedTransaction, connect_block,
     external_inputs, spend_block, spend_transaction, verify_blocks, verify_signatures, verify_transaction,

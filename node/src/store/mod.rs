@@ -198,6 +198,10 @@ impl Store for RocksStore {
         self.snapshot().block(hash)
     }
 
+    fn encoded_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, StoreError> {
+        self.snapshot().encoded_block(hash)
+    }
+
     fn coins(&self, outpoints: &[OutPoint]) -> Result<Vec<Option<Coin>>, StoreError> {
         self.read_coins(outpoints)
     }

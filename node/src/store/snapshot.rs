@@ -157,14 +157,19 @@ impl<'a> Snapshot<'a> {
 
     /// The block, if its body is here, on whatever branch; never the genesis block.
     pub fn block(&self, hash: &BlockHash) -> Result<Option<Block>, StoreError> {
-        let Some((_, position)) = self.row(hash)?.and_then(|row| row.body) else { return Ok(None) };
-        let bytes = self.shared.blocks.read(&position, hash)?;
+        let Some(bytes) = self.encoded_block(hash)? else { return Ok(None) };
         let what = || format!("the body of block {hash}");
         let block = Block::from_bytes(&bytes).map_err(|error| Fault::damaged(what(), error.to_string()))?;
         if block.hash() != *hash {
             return Err(Fault::damaged(what(), format!("it is the block {}", block.hash())).into());
         }
         Ok(Some(block))
+    }
+
+    /// The block's encoding, if its body is here: as it was written, since its record's checksum holds.
+    pub fn encoded_block(&self, hash: &BlockHash) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some((_, position)) = self.row(hash)?.and_then(|row| row.body) else { return Ok(None) };
+        Ok(Some(self.shared.blocks.read(&position, hash)?))
     }
 
     /// What the block spent, if it was connected, whether or not it still is.
