@@ -61,7 +61,7 @@ impl<S: Store> Engine<S> {
         let reason = misconduct.to_string();
         tracing::warn!(%peer, %reason, ban, "peer is at fault");
         self.peers.remove(&peer);
-        self.window.forget_peer(peer);
+        self.window.distrust(peer);
         self.send(ToNet::Disconnect { peer, reason, ban });
     }
 

@@ -43,29 +43,35 @@ impl<S: Store> Engine<S> {
         now: Now,
     ) -> Result<(), StoreError> {
         // Whatever was given up or belongs to a peer that is gone is passed over, however late it comes.
-        let open = self.peers.get_mut(&peer).and_then(|state| {
-            let (asked, since_ms) = state.open.remove(&id)?;
-            if asked == Asked::Blocks {
-                // Who fails is asked last, however fast it fails.
-                let took_ms = now.monotonic_ms.saturating_sub(since_ms);
-                state.answer_ms = if result.is_ok() { took_ms } else { REQUEST_DEADLINE_MS };
+        let open = self.peers.get_mut(&peer).and_then(|state| state.open.remove(&id));
+        let Some((asked, since_ms)) = open else { return Ok(()) };
+        if asked == Asked::Blocks
+            && let Some(state) = self.peers.get_mut(&peer)
+        {
+            match &result {
+                Ok(Response::Blocks(blocks)) => {
+                    let bytes: usize = blocks.iter().map(|block| block.bytes().len()).sum();
+                    let kib = u64::try_from(bytes / 1_024).unwrap_or(u64::MAX);
+                    state.note_answer(now.monotonic_ms.saturating_sub(since_ms), kib);
+                }
+                _ => state.note_failure(),
             }
-            Some(asked)
-        });
-        let hashes = self.window.close(id);
-        let Some(asked) = open else { return Ok(()) };
+        }
         match result {
             Ok(Response::Status(status)) => self.hear_status(peer, status, now),
             Ok(Response::Headers(headers)) => self.on_headers(peer, &headers, now)?,
-            Ok(Response::Blocks(blocks)) => self.on_blocks(peer, &hashes.unwrap_or_default(), blocks, now)?,
+            Ok(Response::Blocks(blocks)) => self.on_blocks(peer, id, blocks, now)?,
             Ok(Response::Pushed(reply)) => tracing::trace!(%peer, ?reply, "push answered"),
             Err(failure) => {
                 tracing::debug!(%peer, ?asked, %failure, "request failed");
-                if asked == Asked::Blocks
-                    && let Some(state) = self.peers.get_mut(&peer)
-                {
-                    // It is asked again once it says again what it has.
-                    state.best = None;
+                self.window.close(id);
+                if let Some(state) = self.peers.get_mut(&peer) {
+                    match asked {
+                        // It is asked again once it says again what it has.
+                        Asked::Blocks => state.best = None,
+                        Asked::Headers => state.presync = None,
+                        Asked::Status | Asked::Push => {}
+                    }
                 }
                 if asked == Asked::Push {
                     // The block may be lost: with our tip the peer knows what to ask for.
@@ -102,6 +108,11 @@ impl<S: Store> Engine<S> {
         }
         self.retry_early(now)?;
         self.reannounce(now);
+        self.sample_pace(now);
+        if self.window.is_ready {
+            return self.connect_ready(now);
+        }
+        self.watch_stalls(now);
         self.fetch(now);
         Ok(())
     }

@@ -10,7 +10,7 @@ mod conversation;
 pub mod mempool;
 mod peers;
 mod relay;
-mod sync;
+pub mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -18,9 +18,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chain::{
     block::Block,
-    error::{HeaderError, SubmitError},
-    hash::TxId,
-    ledger::{Ledger, Submitted, Update},
+    error::SubmitError,
+    hash::{BlockHash, TxId},
+    ledger::{BlockId, Ledger, Submitted, Update},
+    pow::Work,
     store::{Store, StoreError},
     time::Time,
     transaction::Transaction,
@@ -32,7 +33,7 @@ use self::{
         file::{Restored, Saved},
     },
     peers::PeerState,
-    sync::Window,
+    sync::{Pace, Window},
 };
 use crate::p2p::{FromNet, Peer, RequestId, ToNet};
 
@@ -52,6 +53,10 @@ pub enum Event {
     Net(FromNet),
     /// Time passes; to be told about once a second.
     Tick,
+    /// It is the time that [`Engine::next_wake_ms`] named.
+    Wake,
+    /// What [`Engine::has_ready`] said is ready may be done now; other events may come between.
+    Ready,
 }
 
 /// What an engine wants done.
@@ -70,6 +75,8 @@ pub struct Engine<S> {
     mempool: Mempool,
     peers: BTreeMap<Peer, PeerState>,
     window: Window,
+    pace: Pace,
+    minimum_work: Work,
     early: Vec<Arc<Block>>,
     last_block: Option<Arc<Block>>,
     next_request: u64,
@@ -91,6 +98,8 @@ impl<S: Store> Engine<S> {
             mempool: Mempool::new(MAX_MEMPOOL_MEMORY_BYTES),
             peers: BTreeMap::new(),
             window: Window::default(),
+            pace: Pace::default(),
+            minimum_work: Work::ZERO,
             early: Vec::new(),
             last_block: None,
             next_request: 0,
@@ -107,6 +116,13 @@ impl<S: Store> Engine<S> {
     #[must_use]
     pub fn with_mempool_limit(mut self, max_memory_bytes: u64) -> Self {
         self.mempool = Mempool::new(max_memory_bytes);
+        self
+    }
+
+    /// The same that keeps no header of a chain that has not shown so much work (threat P01).
+    #[must_use]
+    pub const fn with_minimum_work(mut self, minimum_work: Work) -> Self {
+        self.minimum_work = minimum_work;
         self
     }
 
@@ -147,11 +163,15 @@ impl<S: Store> Engine<S> {
     /// [`StoreError`]: the node must stop.
     pub fn on(&mut self, event: Event, now: Now) -> Result<Vec<Action>, StoreError> {
         self.heard_ms = now.monotonic_ms;
+        if !self.window.is_ready {
+            self.window.idle_since_ms.get_or_insert(now.monotonic_ms);
+        }
         match event {
             Event::Net(FromNet::Connected { peer, .. }) => self.greet(peer, now),
             Event::Net(FromNet::Disconnected { peer }) => {
                 self.peers.remove(&peer);
                 self.window.forget_peer(peer);
+                self.drop_unwanted();
                 self.fetch(now);
             }
             Event::Net(FromNet::Request { peer, reply, request }) => {
@@ -171,8 +191,20 @@ impl<S: Store> Engine<S> {
                 self.mempool.expire(now.wall);
                 self.on_tick(now)?;
             }
+            Event::Wake => {
+                self.watch_stalls(now);
+                self.fetch(now);
+            }
+            Event::Ready => self.connect_ready(now)?,
         }
         Ok(self.drain())
+    }
+
+    /// Whether there is more to do at once, with [`Event::Ready`]: bodies that came are connected in steps, so that
+    /// nobody waits long. An engine that is not told goes on at its next tick.
+    #[must_use]
+    pub const fn has_ready(&self) -> bool {
+        self.window.is_ready
     }
 
     /// Whether the store failed under a call whose own error went to somebody else: then the node must stop,
@@ -291,23 +323,31 @@ impl<S: Store> Engine<S> {
 
     /// As [`Self::take_block`], for blocks that came together: their signatures are verified together.
     fn take_blocks(&mut self, blocks: Vec<Arc<Block>>, now: Now) -> Result<Submitted, StoreError> {
-        for block in &blocks {
-            self.window.arrived(&block.hash());
-        }
         let copies = blocks.iter().map(|block| Block::clone(block)).collect();
         let submitted = self.ledger.submit_many(copies, now.wall)?;
-        for (block, (_, outcome)) in blocks.into_iter().zip(&submitted.outcomes) {
+        for (block, (hash, outcome)) in blocks.into_iter().zip(&submitted.outcomes) {
+            if let Some(id) = self.stored_id(hash) {
+                self.window.arrived(&id);
+            }
             match outcome {
                 Ok(()) => self.last_block = Some(block),
                 Err(SubmitError::TooEarly { .. }) => self.keep_early(block, now),
                 Err(_) => {}
             }
         }
+        self.look_for_ready();
         Self::report_refusals(&submitted.update);
         if submitted.update.moved_tip() {
             self.follow(&submitted.update, now)?;
         }
         Ok(submitted)
+    }
+
+    /// The place of a block whose body is here, or not needed.
+    fn stored_id(&self, hash: &BlockHash) -> Option<BlockId> {
+        let tree = self.ledger.tree();
+        let node = tree.find(hash).map(|id| tree.node(id))?;
+        (node.has_body() || node.is_invalid()).then_some(BlockId { height: node.height(), hash: *hash })
     }
 
     fn report_refusals(update: &Update) {
@@ -331,11 +371,4 @@ impl<S: Store> Engine<S> {
         self.actions.push(Action::Update(Arc::new(update.clone())));
         Ok(())
     }
-}
-
-/// Whether what was refused stands on a block that was found invalid before. Whoever runs this node may have given
-/// that block up against the rules' own choice, so that it is no fault of who follows it; nor does refusing cost
-/// anything.
-const fn is_on_given_up(error: &SubmitError) -> bool {
-    matches!(error, SubmitError::KnownInvalid(_) | SubmitError::Header(HeaderError::InvalidParent(_)))
 }

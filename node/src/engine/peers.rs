@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chain::{hash::BlockHash, height::Height, store::Store};
 
-use super::{Engine, Now, conduct::Misconduct};
+use super::{Engine, Now, conduct::Misconduct, sync::Presync};
 use crate::p2p::{
     Peer, RequestId, ToNet,
     conduct::Score,
@@ -18,6 +18,9 @@ use crate::p2p::{
 pub(super) const STATUS_INTERVAL_MS: u64 = 10_000;
 /// When a request is given up, whatever the network says of it.
 pub(super) const REQUEST_DEADLINE_MS: u64 = 45_000;
+
+/// The pace of a peer that failed to answer, in microseconds per KiB: slower than any that answers in time.
+const FAILED_PACE_US_PER_KIB: u64 = 1_000_000_000;
 
 /// What was asked of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,14 @@ pub(super) struct PeerState {
     pub(super) status: Option<Status>,
     pub(super) open: BTreeMap<RequestId, (Asked, u64)>,
     pub(super) status_ms: u64,
-    pub(super) answer_ms: u64,
+    /// How long it takes to send a KiB of blocks, on average over its last answers; 0 before the first.
+    pub(super) pace_us_per_kib: u64,
+    /// How often it let a block stall that everything waited for, less its answers since.
+    pub(super) stalls: u32,
+    /// How far its headers were seen that show too little work so far.
+    pub(super) presync: Option<Presync>,
+    /// Until when it is not asked for headers.
+    pub(super) headers_pause_ms: u64,
     /// The last block that it is known to have, so that it is not pushed back.
     pub(super) has: Option<BlockHash>,
     /// The tip of the best chain that it is known to have, headers of ours all of it.
@@ -45,7 +55,24 @@ pub(super) struct PeerState {
     pub(super) score: Score,
 }
 
+/// Over about so many answers a peer's pace is averaged.
+const PACE_MEMORY: u64 = 4;
+
 impl PeerState {
+    /// It took so long to send so much.
+    pub(super) fn note_answer(&mut self, took_ms: u64, kib: u64) {
+        let pace = took_ms.saturating_mul(1_000) / kib.max(1);
+        self.pace_us_per_kib = match self.pace_us_per_kib {
+            0 => pace,
+            known => (known.saturating_mul(PACE_MEMORY - 1).saturating_add(pace)) / PACE_MEMORY,
+        };
+    }
+
+    /// It failed to answer: it is asked last, however fast it fails.
+    pub(super) const fn note_failure(&mut self) {
+        self.pace_us_per_kib = FAILED_PACE_US_PER_KIB;
+    }
+
     /// Whether such a request is open.
     pub(super) fn is_asked(&self, what: Asked) -> bool {
         self.open.values().any(|(asked, _)| *asked == what)
@@ -115,11 +142,15 @@ impl<S: Store> Engine<S> {
             self.blame(peer, Misconduct::OtherChain(status.chain));
             return;
         }
-        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if !self.peers.contains_key(&peer) {
+            return;
+        }
         let unknown = self.ledger.tree().find(&status.tip).is_none();
-        let more = status.work > self.ledger.tip().work;
+        let more = status.work > self.ledger.tip().work && status.work >= self.work_that_matters();
         let tip = status.tip;
-        state.status = Some(status);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.status = Some(status);
+        }
         self.raise_best(peer, &tip);
         if unknown && more {
             self.ask_for_headers(peer, now);

@@ -40,6 +40,9 @@ pub enum Misconduct {
         /// The rule.
         reason: String,
     },
+    /// It let blocks stall that everything waited for, again and again (threat P06).
+    #[error("does not send the blocks that it was asked for")]
+    Stalling,
     /// It gossiped a transaction that breaks a rule on every tip, which it should have seen before.
     #[error("gossiped an invalid transaction: {0}")]
     InvalidTransaction(String),
@@ -109,9 +112,11 @@ impl Misconduct {
             Self::InvalidTransaction(_) => Consequence::Points(INVALID_TRANSACTION_POINTS),
             Self::TooManyRequests => Consequence::Points(TOO_MANY_REQUESTS_POINTS),
             // A slow line or a busy machine is no malice.
-            Self::SlowReader | Self::Silent(_) | Self::NoGreeting(_) | Self::OtherProtocols => {
-                Consequence::Disconnect
-            }
+            Self::Stalling
+            | Self::SlowReader
+            | Self::Silent(_)
+            | Self::NoGreeting(_)
+            | Self::OtherProtocols => Consequence::Disconnect,
         }
     }
 }

@@ -49,6 +49,7 @@ mod gossip;
 mod hearing;
 mod identity;
 pub mod peers;
+mod raw_block;
 pub mod service;
 mod sessions;
 mod transport;

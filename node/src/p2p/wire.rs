@@ -15,6 +15,8 @@ use chain::{
 };
 use thiserror::Error;
 
+pub use super::raw_block::RawBlock;
+
 /// Bytes of a [`Status`]'s agent.
 pub const MAX_AGENT_BYTES: usize = 64;
 
@@ -86,7 +88,7 @@ impl Kind {
         match self {
             Self::Status => MAX_STATUS_BYTES,
             Self::Headers => LENGTH_BYTES + MAX_HEADERS * chain::block::HEADER_BYTES,
-            Self::Blocks => LENGTH_BYTES + MAX_BLOCKS_RESPONSE_BYTES,
+            Self::Blocks => (1 + MAX_BLOCKS) * LENGTH_BYTES + MAX_BLOCKS_RESPONSE_BYTES,
             Self::Push => 1,
         }
     }
@@ -160,7 +162,8 @@ pub enum Response {
     Headers(Vec<Header>),
     /// The first of the blocks asked for, in the order asked; fewer where one is missing or they would
     /// exceed [`MAX_BLOCKS_RESPONSE_BYTES`]. What exceeds it is cut off when written.
-    Blocks(Vec<Arc<Block>>),
+    /// Their bodies are not decoded.
+    Blocks(Vec<RawBlock>),
     /// What became of the block.
     Pushed(PushReply),
 }
@@ -304,10 +307,7 @@ impl Response {
         let response = match kind {
             Kind::Status => Self::Status(read_status(rest)?),
             Kind::Headers => Self::Headers(read_list(rest, "headers", MAX_HEADERS)?),
-            Kind::Blocks => {
-                let blocks: Vec<Block> = read_list(rest, "blocks", MAX_BLOCKS)?;
-                Self::Blocks(blocks.into_iter().map(Arc::new).collect())
-            }
+            Kind::Blocks => Self::Blocks(read_blocks(rest)?),
             Kind::Push => Self::Pushed(PushReply::deserialize_reader(rest)?),
         };
         end(rest)?;
@@ -315,20 +315,46 @@ impl Response {
     }
 }
 
-/// The first blocks whose encodings together stay within [`MAX_BLOCKS_RESPONSE_BYTES`] and [`MAX_BLOCKS`].
-fn write_blocks(blocks: &[Arc<Block>]) -> Vec<u8> {
-    let mut bytes = vec![0; LENGTH_BYTES];
-    let mut count = 0u32;
-    for block in blocks.iter().take(MAX_BLOCKS) {
-        let encoding = block.to_bytes();
-        if bytes.len() - LENGTH_BYTES + encoding.len() > MAX_BLOCKS_RESPONSE_BYTES {
-            break;
-        }
-        bytes.extend(encoding);
-        count += 1;
+/// The first blocks whose encodings together stay within [`MAX_BLOCKS_RESPONSE_BYTES`] and [`MAX_BLOCKS`], each
+/// behind its length, so that a reader finds the next one without decoding it.
+fn write_blocks(blocks: &[RawBlock]) -> Vec<u8> {
+    let mut total = 0;
+    let fits = |block: &&RawBlock| {
+        total += block.bytes().len();
+        total <= MAX_BLOCKS_RESPONSE_BYTES
+    };
+    let blocks: Vec<&RawBlock> = blocks.iter().take(MAX_BLOCKS).take_while(fits).collect();
+    let mut bytes = length_prefix(blocks.len()).to_vec();
+    for block in blocks {
+        bytes.extend(length_prefix(block.bytes().len()));
+        bytes.extend(block.bytes());
     }
-    bytes[..LENGTH_BYTES].copy_from_slice(&count.to_le_bytes());
     bytes
+}
+
+fn length_prefix(length: usize) -> [u8; LENGTH_BYTES] {
+    u32::try_from(length).expect("what is written is within limits far below 4 GiB").to_le_bytes()
+}
+
+fn read_blocks(rest: &mut &[u8]) -> Result<Vec<RawBlock>, WireError> {
+    let count = read_length(rest, "blocks", MAX_BLOCKS)?;
+    let mut blocks = Vec::new();
+    for _ in 0..count {
+        let length = read_length(rest, "bytes of a block", MAX_BLOCK_BYTES)?;
+        let (bytes, others) = rest
+            .split_at_checked(length)
+            .ok_or_else(|| WireError::Encoding("a block is cut short".into()))?;
+        blocks.push(RawBlock::from_bytes(bytes)?);
+        *rest = others;
+    }
+    Ok(blocks)
+}
+
+/// Reads a list's length and holds it against its limit.
+fn read_length(rest: &mut &[u8], what: &'static str, limit: usize) -> Result<usize, WireError> {
+    let length = u32::deserialize_reader(rest)?;
+    let claimed = usize::try_from(length).unwrap_or(usize::MAX);
+    if claimed > limit { Err(WireError::TooMany { what, claimed, limit }) } else { Ok(claimed) }
 }
 
 fn read_status(rest: &mut &[u8]) -> Result<Status, WireError> {
@@ -356,11 +382,7 @@ fn read_list<T: BorshDeserialize>(
     what: &'static str,
     limit: usize,
 ) -> Result<Vec<T>, WireError> {
-    let length = u32::deserialize_reader(rest)?;
-    let claimed = usize::try_from(length).unwrap_or(usize::MAX);
-    if claimed > limit {
-        return Err(WireError::TooMany { what, claimed, limit });
-    }
+    let claimed = read_length(rest, what, limit)?;
     let mut list = Vec::new();
     for _ in 0..claimed {
         list.push(T::deserialize_reader(rest)?);

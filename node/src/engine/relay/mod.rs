@@ -16,8 +16,7 @@ use chain::{
 
 use super::{
     Engine, Now,
-    conduct::Misconduct,
-    is_on_given_up,
+    conduct::{Misconduct, is_nobodys_fault},
     peers::{Asked, PeerState},
 };
 use crate::p2p::{
@@ -88,7 +87,7 @@ impl<S: Store> Engine<S> {
             }
             Err(SubmitError::TooEarly { .. }) => Ok(PushReply::NotYet),
             Err(SubmitError::Storage(error)) => Err(error),
-            Err(error) if is_on_given_up(&error) => Ok(PushReply::Refused),
+            Err(error) if is_nobodys_fault(&error) => Ok(PushReply::Refused),
             Err(error) => {
                 self.blame(peer, Misconduct::block(hash, &error));
                 Ok(PushReply::Refused)

@@ -1,73 +1,45 @@
-//! Fetching bodies: one window over all peers, along the best chain that each of them is known to have.
+//! Asking for bodies: of whom, how many, when of a second peer, and when a peer is passed over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use chain::{hash::BlockHash, height::Height, store::Store, tree::NodeId};
+use chain::{height::Height, ledger::BlockId, store::Store, tree::NodeId};
 
+use super::window::{MAX_SOURCES, Source, top_of};
 use crate::{
-    engine::{Engine, Now, peers::Asked},
+    engine::{Engine, Now, conduct::Misconduct, peers::Asked},
     p2p::{
-        Peer, RequestId, ToNet,
-        wire::{MAX_BLOCKS, Request},
+        Peer, ToNet,
+        wire::{Kind, Request},
     },
 };
 
-/// Blocks that may be on their way or waiting for one below them, at the most.
-pub const WINDOW_BLOCKS: u32 = 1_024;
-/// Open requests for blocks to one peer, at the most.
-const REQUESTS_PER_PEER: usize = 2;
+/// Open requests for blocks to one peer, at the most: while one is answered the next is on its way. One less than
+/// the protocol allows, which is kept for hedging.
+const REQUESTS_PER_PEER: usize = Kind::Blocks.requests_per_peer() - 1;
+/// Open requests to a peer that has stalled and not made up for it.
+const REQUESTS_PER_STALLER: usize = 1;
+/// How long the lowest body is awaited near the tip before it is asked of a second peer.
+const HEDGE_MS: u64 = 300;
+/// How many times as long as the fastest peer takes a body is awaited far below the tip.
+const HEDGE_FACTOR: u64 = 4;
+/// So far below the best header a block is near the tip.
+const NEAR_TIP_BLOCKS: u32 = 16;
+/// Stalls after which a peer is sent away. An answer makes up for one.
+const MAX_STALLS: u32 = 3;
 
-/// Who was asked for which blocks.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Window {
-    by_hash: HashMap<BlockHash, RequestId>,
-    requests: BTreeMap<RequestId, (Peer, Vec<BlockHash>)>,
-}
-
-impl Window {
-    /// A block is here, whoever sent it.
-    pub(in crate::engine) fn arrived(&mut self, hash: &BlockHash) {
-        self.by_hash.remove(hash);
-    }
-
-    /// A request is over; what has not arrived is to be asked again.
-    pub(in crate::engine) fn close(&mut self, id: RequestId) -> Option<Vec<BlockHash>> {
-        let (_, hashes) = self.requests.remove(&id)?;
-        for hash in &hashes {
-            if self.by_hash.get(hash) == Some(&id) {
-                self.by_hash.remove(hash);
-            }
-        }
-        Some(hashes)
-    }
-
-    pub(in crate::engine) fn forget_peer(&mut self, peer: Peer) {
-        let of_peer = |(id, (whom, _)): (&RequestId, &(Peer, Vec<BlockHash>))| (*whom == peer).then_some(*id);
-        let ids: Vec<RequestId> = self.requests.iter().filter_map(of_peer).collect();
-        for id in ids {
-            self.close(id);
-        }
-    }
-
-    /// Whether a block was asked for and has not come.
-    pub(in crate::engine) fn awaits(&self, hash: &BlockHash) -> bool {
-        self.by_hash.contains_key(hash)
-    }
-
-    /// Whether nothing is on its way.
-    pub(in crate::engine) fn is_idle(&self) -> bool {
-        self.requests.is_empty()
-    }
-
-    fn open_requests(&self, peer: Peer) -> usize {
-        self.requests.values().filter(|(whom, _)| *whom == peer).count()
-    }
+/// A peer that may be asked for bodies, in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    stalls: u32,
+    pace_us_per_kib: u64,
+    peer: Peer,
+    goal: NodeId,
 }
 
 impl<S: Store> Engine<S> {
     /// The next bodies on the way to `goal`, within the window, the lowest first; none where `goal` has no
     /// more work than the tip.
-    fn wanted(&self, goal: NodeId) -> Vec<BlockHash> {
+    fn wanted(&self, goal: NodeId) -> Vec<BlockId> {
         let tree = self.ledger.tree();
         let node = tree.node(goal);
         if node.is_invalid() || node.work() <= self.ledger.tip().work {
@@ -85,13 +57,12 @@ impl<S: Store> Engine<S> {
             let middle = full + (gap - full) / 2;
             if complete(middle) { full = middle } else { gap = middle }
         }
-        let top = full.saturating_add(WINDOW_BLOCKS).min(node.height().get());
         let mut missing = Vec::new();
-        let mut next = tree.ancestor(goal, Height::new(top));
+        let mut next = tree.ancestor(goal, top_of(Height::new(full)).min(node.height()));
         while let Some(id) = next.filter(|id| tree.node(*id).height().get() > full) {
             let node = tree.node(id);
             if !node.has_body() {
-                missing.push(node.hash());
+                missing.push(BlockId { height: node.height(), hash: node.hash() });
             }
             next = node.parent();
         }
@@ -99,22 +70,28 @@ impl<S: Store> Engine<S> {
         missing
     }
 
-    /// Asks each peer for bodies of the best chain that it is known to have, the lowest first, the peer that
-    /// answered fastest first. Each peer has a goal of its own, so that headers whose bodies somebody
-    /// withholds never keep us from the chain that everybody else has.
+    /// The peers whose best chain is known, the best peer first: who has not stalled, and who is fastest.
+    fn candidates(&self) -> Vec<Candidate> {
+        let candidate = |(peer, state): (&Peer, &crate::engine::peers::PeerState)| {
+            let goal = state.best.and_then(|hash| self.ledger.tree().find(&hash))?;
+            let (stalls, pace_us_per_kib) = (state.stalls, state.pace_us_per_kib);
+            Some(Candidate { stalls, pace_us_per_kib, peer: *peer, goal })
+        };
+        let mut candidates: Vec<Candidate> = self.peers.iter().filter_map(candidate).collect();
+        candidates.sort_unstable();
+        candidates
+    }
+
+    /// Asks each peer for bodies of the best chain that it is known to have, the lowest first, the best peer
+    /// first. Each peer has a goal of its own, so that headers whose bodies somebody withholds never keep us
+    /// from the chain that everybody else has.
     pub(in crate::engine) fn fetch(&mut self, now: Now) {
-        let mut peers: Vec<(u64, Peer, NodeId)> = Vec::new();
-        for (peer, state) in &self.peers {
-            let goal = state.best.and_then(|hash| self.ledger.tree().find(&hash));
-            peers.extend(goal.map(|goal| (state.answer_ms, *peer, goal)));
-        }
-        peers.sort_unstable();
-        for (_, peer, goal) in peers {
-            let mut wanted = self.wanted(goal).into_iter();
-            while self.window.open_requests(peer) < REQUESTS_PER_PEER {
-                let asked = &self.window.by_hash;
-                let batch: Vec<BlockHash> =
-                    wanted.by_ref().filter(|hash| !asked.contains_key(hash)).take(MAX_BLOCKS).collect();
+        let mut ways: BTreeMap<NodeId, Vec<BlockId>> = BTreeMap::new();
+        for Candidate { stalls, peer, goal, .. } in self.candidates() {
+            let most = if stalls == 0 { REQUESTS_PER_PEER } else { REQUESTS_PER_STALLER };
+            while self.window.open_requests(peer) < most {
+                let way = ways.entry(goal).or_insert_with(|| self.wanted(goal));
+                let batch = self.window.choose(peer, way);
                 if batch.is_empty() {
                     break;
                 }
@@ -123,13 +100,103 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    fn ask_for_blocks(&mut self, peer: Peer, hashes: Vec<BlockHash>, now: Now) {
+    fn ask_for_blocks(&mut self, peer: Peer, ids: Vec<BlockId>, now: Now) {
         let id = self.next_request_id();
-        for hash in &hashes {
-            self.window.by_hash.insert(*hash, id);
-        }
-        self.window.requests.insert(id, (peer, hashes.clone()));
+        let hashes = ids.iter().map(|id| id.hash).collect();
+        self.window.ask(id, peer, ids, now.monotonic_ms);
         self.remember_request(peer, id, Asked::Blocks, now);
         self.send(ToNet::Request { peer, id, request: Request::Blocks(hashes) });
+    }
+
+    /// The body that everything waits for, if it was asked for: the lowest that would be connected at once.
+    fn bottleneck(&self) -> Option<(BlockId, &[Source])> {
+        if self.window.is_ready {
+            return None;
+        }
+        let tree = self.ledger.tree();
+        let is_next = |id: &BlockId| {
+            let parent = tree.find(&id.hash).and_then(|id| tree.node(id).parent());
+            parent.is_some_and(|parent| tree.node(parent).is_complete())
+        };
+        let (id, sources) = self.window.awaited().find(|(id, _)| is_next(id))?;
+        Some((*id, sources))
+    }
+
+    /// How long that body is awaited before it is asked of a second peer.
+    fn hedge_ms(&self, id: &BlockId, candidates: &[Candidate]) -> u64 {
+        let tree = self.ledger.tree();
+        let best = tree.node(tree.best_header()).height();
+        if best.since(id.height).is_none_or(|above| above < NEAR_TIP_BLOCKS) {
+            return HEDGE_MS;
+        }
+        let pace = candidates.iter().map(|candidate| candidate.pace_us_per_kib).min().unwrap_or(0);
+        let usual_ms = pace.saturating_mul(self.window.request_kib()) / 1_000;
+        usual_ms.saturating_mul(HEDGE_FACTOR).clamp(HEDGE_MS, self.window.stall_ms())
+    }
+
+    /// The best peer that may be a further source of a block.
+    fn further_source(&self, id: &BlockId, sources: &[Source], candidates: &[Candidate]) -> Option<Peer> {
+        if sources.len() >= MAX_SOURCES {
+            return None;
+        }
+        let tree = self.ledger.tree();
+        let node = tree.find(&id.hash)?;
+        let may = |candidate: &&Candidate| {
+            candidate.stalls == 0
+                && sources.iter().all(|source| source.peer != candidate.peer)
+                && self.window.open_requests(candidate.peer) <= REQUESTS_PER_PEER
+                && tree.ancestor(candidate.goal, id.height) == Some(node)
+        };
+        candidates.iter().find(may).map(|candidate| candidate.peer)
+    }
+
+    /// When the engine wants to hear [`Event::Wake`](crate::engine::Event::Wake), in milliseconds on the clock that
+    /// never goes back; it may be over already. None: a tick is soon enough.
+    #[must_use]
+    pub fn next_wake_ms(&self) -> Option<u64> {
+        let (id, sources) = self.bottleneck()?;
+        let Some(idle_ms) = self.window.idle_since_ms else { return Some(0) };
+        let candidates = self.candidates();
+        let youngest_ms = sources.iter().map(|source| source.since_ms).max()?;
+        let hedge = self.further_source(&id, sources, &candidates);
+        let hedge_ms = hedge.map(|_| youngest_ms.max(idle_ms) + self.hedge_ms(&id, &candidates));
+        let patient = sources.iter().filter(|source| !source.stalled);
+        let stall_ms = patient.map(|source| source.since_ms.max(idle_ms) + self.window.stall_ms()).min();
+        hedge_ms.into_iter().chain(stall_ms).min()
+    }
+
+    /// Sees to the body that everything waits for: asks a further peer for it in time, and passes over who lets it
+    /// stall.
+    pub(in crate::engine) fn watch_stalls(&mut self, now: Now) {
+        let idle_ms = *self.window.idle_since_ms.get_or_insert(now.monotonic_ms);
+        let Some((id, sources)) = self.bottleneck() else { return };
+        let (sources, candidates) = (sources.to_vec(), self.candidates());
+        let waited = |since_ms: u64| now.monotonic_ms.saturating_sub(since_ms.max(idle_ms));
+        let youngest_ms = sources.iter().map(|source| source.since_ms).max().unwrap_or(0);
+        if waited(youngest_ms) >= self.hedge_ms(&id, &candidates)
+            && let Some(peer) = self.further_source(&id, &sources, &candidates)
+            && let Some(last) = sources.last()
+        {
+            let ids = self.window.rest_of(last.request, peer);
+            tracing::debug!(%peer, height = %id.height, blocks = ids.len(), "asked of a further peer");
+            self.ask_for_blocks(peer, ids, now);
+        }
+        let stall_ms = self.window.stall_ms();
+        for source in sources {
+            if !source.stalled && waited(source.since_ms) >= stall_ms {
+                self.pass_over(source);
+            }
+        }
+    }
+
+    fn pass_over(&mut self, source: Source) {
+        let Source { request, peer, .. } = source;
+        tracing::info!(%peer, "a block that everything waits for does not come: others are asked");
+        self.window.stall(request);
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.stalls += 1;
+        if state.stalls >= MAX_STALLS {
+            self.blame(peer, Misconduct::Stalling);
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     engine::{Action, Engine, Event},
     p2p::{
         FromNet, Reply, RequestId, ToNet,
-        wire::{PushReply, Request, Response},
+        wire::{PushReply, RawBlock, Request, Response},
     },
 };
 
@@ -137,10 +137,10 @@ fn c12_a_wrong_body_costs_its_sender_and_the_right_one_comes_from_another() {
     // Node 2 serves bodies in which a byte of the coinbase is changed.
     network.tamper = Some(|from, response| match response {
         Response::Blocks(blocks) if from == 2 => {
-            let spoil = |block: Arc<chain::block::Block>| {
-                let mut block = chain::block::Block::clone(&block);
+            let spoil = |raw: RawBlock| {
+                let mut block = raw.decode().expect("an honest body");
                 block.coinbase.free[90] ^= 1;
-                Arc::new(block)
+                RawBlock::from(&block)
             };
             Response::Blocks(blocks.into_iter().map(spoil).collect())
         }

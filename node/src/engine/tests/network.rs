@@ -155,22 +155,49 @@ impl Network {
                 self.queue.push_back((asker, FromNet::Response { peer: peer(answerer), id, result }));
                 continue;
             }
-            let actions = self.engines[node].on(Event::Net(message), self.now).expect("memory does not fail");
+            self.tell(node, Event::Net(message));
+        }
+    }
+
+    /// Tells an engine what happens, does what it wants done, and lets it finish what is ready.
+    fn tell(&mut self, node: usize, event: Event) {
+        let mut event = Some(event);
+        while let Some(next) = event {
+            let actions = self.engines[node].on(next, self.now).expect("memory does not fail");
             self.act(node, actions);
+            event = self.engines[node].has_ready().then_some(Event::Ready);
         }
     }
 
     /// Lets time pass, a second at a time.
     pub(super) fn pass(&mut self, secs: u32) {
         for _ in 0..secs {
+            self.pass_ms(1_000);
             self.now.wall = self.now.wall.saturating_add_secs(1);
-            self.now.monotonic_ms += 1_000;
             for node in 0..self.engines.len() {
-                let actions = self.engines[node].on(Event::Tick, self.now).expect("memory does not fail");
-                self.act(node, actions);
+                self.tell(node, Event::Tick);
             }
             self.settle();
         }
+    }
+
+    /// Lets less than a second pass: engines are woken when they want to be, and hear no tick.
+    pub(super) fn pass_ms(&mut self, ms: u64) {
+        let end_ms = self.now.monotonic_ms + ms;
+        loop {
+            let wakes = self.engines.iter().enumerate();
+            let wakes = wakes.filter_map(|(node, engine)| Some((engine.next_wake_ms()?, node)));
+            let Some((wake_ms, node)) = wakes.min().filter(|(wake_ms, _)| *wake_ms <= end_ms) else { break };
+            self.now.monotonic_ms = self.now.monotonic_ms.max(wake_ms);
+            self.tell(node, Event::Wake);
+            let next = self.engines[node].next_wake_ms();
+            assert!(
+                next.is_none_or(|next| next > self.now.monotonic_ms),
+                "an engine that is woken goes to sleep"
+            );
+            self.settle();
+        }
+        self.now.monotonic_ms = end_ms;
     }
 
     fn act(&mut self, node: usize, actions: Vec<Action>) {

@@ -1,7 +1,7 @@
 //! Connections: made, used, lost, made again.
 
 use super::{
-    super::wire::{HeadersRequest, Kind, PushReply},
+    super::wire::{HeadersRequest, Kind, PushReply, RawBlock},
     *,
 };
 
@@ -14,7 +14,10 @@ async fn two_nodes_exchange_every_message() {
         (Request::Status(status(1)), Response::Status(status(2))),
         (Request::Headers(locator), Response::Headers((0..2_000).map(header).collect())),
         (Request::Headers(HeadersRequest { locator: Vec::new(), stop: hash }), Response::Headers(Vec::new())),
-        (Request::Blocks(vec![hash; 16]), Response::Blocks(vec![Arc::new(block(1, vec![transaction(1)]))])),
+        (
+            Request::Blocks(vec![hash; 16]),
+            Response::Blocks(vec![RawBlock::from(&block(1, vec![transaction(1)]))]),
+        ),
         (Request::Blocks(Vec::new()), Response::Blocks(Vec::new())),
         (Request::Push(Arc::new(block(2, Vec::new()))), Response::Pushed(PushReply::Orphan)),
     ];
@@ -49,9 +52,10 @@ async fn c22_the_largest_block_passes_both_ways_of_the_wire() {
     assert_eq!(left.response().await, (RequestId(1), Ok(Response::Pushed(PushReply::Accepted))));
 
     left.request(on_left, 2, Request::Blocks(vec![CHAIN; 5])).await;
-    right.answer(Response::Blocks(blocks.clone())).await;
+    let raw: Vec<RawBlock> = blocks.iter().map(|block| RawBlock::from(&**block)).collect();
+    right.answer(Response::Blocks(raw.clone())).await;
     let (_, received) = left.response().await;
-    assert_eq!(received, Ok(Response::Blocks(blocks[..4].to_vec())), "the fifth exceeds the response");
+    assert_eq!(received, Ok(Response::Blocks(raw[..4].to_vec())), "the fifth exceeds the response");
 }
 
 #[tokio::test]

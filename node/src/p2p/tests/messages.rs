@@ -5,7 +5,9 @@ use proptest::{collection::vec, prelude::*};
 use chain::hash::sha256;
 
 use super::{
-    super::wire::{HeadersRequest, Kind, MAX_BLOCKS, MAX_HEADERS, MAX_LOCATOR_HASHES, PushReply, WireError},
+    super::wire::{
+        HeadersRequest, Kind, MAX_BLOCKS, MAX_HEADERS, MAX_LOCATOR_HASHES, PushReply, RawBlock, WireError,
+    },
     *,
 };
 
@@ -48,7 +50,7 @@ fn responses() -> impl Strategy<Value = Response> {
     prop_oneof![
         statuses().prop_map(Response::Status),
         vec(any::<u32>().prop_map(header), 0..50).prop_map(Response::Headers),
-        vec(blocks(), 0..=MAX_BLOCKS).prop_map(Response::Blocks),
+        vec(blocks().prop_map(|block| RawBlock::from(&*block)), 0..=MAX_BLOCKS).prop_map(Response::Blocks),
         push_replies().prop_map(Response::Pushed),
     ]
 }
@@ -126,8 +128,10 @@ fn the_bytes_of_messages_do_not_change() {
     let expected =
         [&[0xca; 32][..], &[7; 32], &[0x39, 0x30, 0, 0], &[1; 32], &[12, 0, 0, 0], b"/cairn:test/"];
     assert_eq!(Response::Status(status(12_345)).to_bytes(), expected.concat());
-    let one = Response::Blocks(vec![Arc::new(block(3, Vec::new()))]).to_bytes();
-    assert_eq!(one, [&[1, 0, 0, 0][..], &block(3, Vec::new()).to_bytes()].concat());
+    let body = block(3, Vec::new()).to_bytes();
+    let one = Response::Blocks(vec![RawBlock::from(&block(3, Vec::new()))]).to_bytes();
+    let length = u32::try_from(body.len()).expect("small").to_le_bytes();
+    assert_eq!(one, [&[1, 0, 0, 0][..], &length, &body].concat());
     for (byte, reply) in (0u8..).zip([
         PushReply::Accepted,
         PushReply::Known,
@@ -142,16 +146,36 @@ fn the_bytes_of_messages_do_not_change() {
 
 #[test]
 fn c22_as_many_of_the_largest_blocks_as_fit_and_always_one() {
-    let blocks: Vec<_> = (0..5).map(largest_block).collect();
+    let blocks: Vec<RawBlock> = (0..5).map(|nonce| RawBlock::from(&*largest_block(nonce))).collect();
     let bytes = Response::Blocks(blocks.clone()).to_bytes();
-    assert_eq!(bytes.len(), 4 + 4 * wire::MAX_BLOCK_BYTES);
+    assert_eq!(bytes.len(), 4 + 4 * (4 + wire::MAX_BLOCK_BYTES));
     assert!(bytes.len() <= Kind::Blocks.max_response_bytes());
     assert_eq!(Response::from_bytes(Kind::Blocks, &bytes), Ok(Response::Blocks(blocks[..4].to_vec())));
     const { assert!(wire::MAX_BLOCK_BYTES <= wire::MAX_BLOCKS_RESPONSE_BYTES) };
     // Blocks beyond the number that a response may hold are left out as well.
-    let small: Vec<_> = (0..20).map(|nonce| Arc::new(block(nonce, Vec::new()))).collect();
+    let small: Vec<_> = (0..20).map(|nonce| RawBlock::from(&block(nonce, Vec::new()))).collect();
     let read = Response::from_bytes(Kind::Blocks, &Response::Blocks(small.clone()).to_bytes());
     assert_eq!(read, Ok(Response::Blocks(small[..MAX_BLOCKS].to_vec())));
+}
+
+#[test]
+fn p13_a_body_is_not_decoded_before_anybody_asks() {
+    // A header, and then bytes that are no body.
+    let mut bytes = header(1).to_bytes().to_vec();
+    bytes.extend([0xff; 100]);
+    let raw = RawBlock::from_bytes(bytes.clone()).expect("the header is all that is looked at");
+    assert_eq!((raw.hash(), raw.bytes().len()), (header(1).hash(), 180));
+    assert!(raw.decode().is_err());
+    let message = Response::Blocks(vec![raw]);
+    assert_eq!(Response::from_bytes(Kind::Blocks, &message.to_bytes()), Ok(message));
+    assert!(RawBlock::from_bytes(&bytes[..79]).is_err());
+    assert!(RawBlock::from_bytes(vec![0; wire::MAX_BLOCK_BYTES + 1]).is_err());
+    // A block may not claim more than any block has, nor more than there is.
+    for (length, refused) in [(u32::MAX, "at most 4000000"), (200, "cut short")] {
+        let claim = [&[1, 0, 0, 0][..], &length.to_le_bytes(), &bytes].concat();
+        let error = Response::from_bytes(Kind::Blocks, &claim).expect_err("a false length");
+        assert!(error.to_string().contains(refused), "{error}");
+    }
 }
 
 #[test]
