@@ -7,13 +7,14 @@
 
 mod activation;
 mod advice;
+mod assumed;
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use thiserror::Error;
 
-use self::activation::Fresh;
+use self::{activation::Fresh, assumed::Assumed};
 pub use self::{activation::created_coins, advice::AdviceError};
 use crate::{
     block::{Block, Header},
@@ -111,6 +112,7 @@ pub struct Ledger<S> {
     next_order: u64,
     verdicts: VerdictCache,
     fresh: Fresh,
+    assumed: Option<Assumed>,
 }
 
 impl<S: Store> Ledger<S> {
@@ -164,7 +166,7 @@ impl<S: Store> Ledger<S> {
         active.reverse();
         active.iter().for_each(|id| tree.set_connected(*id));
         let (verdicts, fresh) = (VerdictCache::default(), Fresh::default());
-        let mut ledger = Self { chain, tree, store, active, next_order, verdicts, fresh };
+        let mut ledger = Self { chain, tree, store, active, next_order, verdicts, fresh, assumed: None };
         // The process may have died between a block's being declared invalid and the flush of what followed.
         while ledger.tree.node(ledger.tip_node()).is_invalid() {
             ledger.disconnect_tip()?;

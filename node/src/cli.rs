@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
 };
 
-use ::chain::{amount::Amount, transaction::OutPoint};
+use ::chain::{amount::Amount, hash::BlockHash, pow::Work, transaction::OutPoint};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -115,6 +115,12 @@ pub struct NodeArgs {
     #[arg(long, env = "CAIRN_DB_CACHE", value_name = "MIB", allow_negative_numbers = true,
         value_parser = db_cache)]
     pub db_cache: Option<u32>,
+    /// Verify no signatures up to this block, once it is on the chain with the most work; everything else is verified
+    #[arg(long, env = "CAIRN_ASSUME_VALID", value_name = "HASH")]
+    pub assume_valid: Option<BlockHash>,
+    /// Keep no headers of a chain that shows less work than this, 64 hexadecimal digits as in `chainwork`
+    #[arg(long, env = "CAIRN_MINIMUM_WORK", value_name = "WORK")]
+    pub minimum_work: Option<Work>,
     /// Make everything but the block files anew from them, then go on
     #[arg(long)]
     pub reindex: bool,
@@ -141,6 +147,8 @@ impl NodeArgs {
             clock_offset_secs: self.clock_offset,
             no_index: self.no_index,
             db_cache_mib: self.db_cache,
+            assume_valid: self.assume_valid,
+            minimum_work: self.minimum_work,
         }
     }
 }

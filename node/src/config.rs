@@ -8,7 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chain::address::{Address, AddressError};
+use chain::{
+    address::{Address, AddressError},
+    hash::BlockHash,
+    pow::Work,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -56,6 +60,10 @@ pub struct Settings {
     pub no_index: Option<bool>,
     /// Memory for the coins, in MiB.
     pub db_cache_mib: Option<u32>,
+    /// A block below which signatures are not verified, once it is on the best chain.
+    pub assume_valid: Option<BlockHash>,
+    /// The work that a chain must show before its headers are kept, 64 hexadecimal digits.
+    pub minimum_work: Option<Work>,
 }
 
 /// Why settings make no configuration.
@@ -154,6 +162,8 @@ impl Settings {
             clock_offset_secs: self.clock_offset_secs.or(below.clock_offset_secs),
             no_index: self.no_index.or(below.no_index),
             db_cache_mib: self.db_cache_mib.or(below.db_cache_mib),
+            assume_valid: self.assume_valid.or(below.assume_valid),
+            minimum_work: self.minimum_work.or(below.minimum_work),
         }
     }
 
@@ -216,6 +226,8 @@ impl Settings {
             mining,
             clock_offset_secs: self.clock_offset_secs.unwrap_or(0),
             index: !self.no_index.unwrap_or(false),
+            assume_valid: self.assume_valid,
+            minimum_work: self.minimum_work.unwrap_or_default(),
             chain,
         })
     }
@@ -281,6 +293,8 @@ mod tests {
             ("db_cache_mib = 64", true),
             ("db_cache_mib = -1", false),
             ("db_cache_mib = \"64\"", false),
+            ("minimum_work = \"12\"", false),
+            ("assume_valid = \"nonsense\"", false),
             ("[node]\nchain = \"dev\"", false),
         ] {
             fs::write(&path, text).expect("writable");

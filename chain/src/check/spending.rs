@@ -153,6 +153,14 @@ impl SpentBlock {
         &self.connected.delta
     }
 
+    /// The same of which no signature is to be verified: somebody vouches for them.
+    #[must_use]
+    pub(crate) fn without_signatures(mut self) -> Self {
+        self.claims.clear();
+        self.claims_end.fill(0);
+        self
+    }
+
     /// How many signatures are to be verified.
     #[must_use]
     pub const fn signatures(&self) -> usize {

@@ -19,7 +19,9 @@ use std::{
 
 use chain::{
     genesis::Chain,
+    hash::BlockHash,
     ledger::{Ledger, OpenError},
+    pow::Work,
     store::StoreError,
 };
 use miner::MinerError;
@@ -87,6 +89,10 @@ pub struct NodeConfig {
     pub clock_offset_secs: i64,
     /// Whether transactions and addresses are indexed.
     pub index: bool,
+    /// A block whose signatures, and those of all below it, are taken for good once it is on the best chain.
+    pub assume_valid: Option<BlockHash>,
+    /// The work that a chain must show before its headers are kept.
+    pub minimum_work: Work,
 }
 
 /// Why a node could not start or had to stop.
@@ -173,7 +179,10 @@ async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
     let stopping = shutdown.subscribe();
-    let ledger = open_ledger(&config)?;
+    let mut ledger = open_ledger(&config)?;
+    if let Some(hash) = config.assume_valid {
+        ledger.assume_valid(hash, config.minimum_work);
+    }
     let tip = ledger.tip().id;
     tracing::info!(chain = %config.chain.params().name, height = %tip.height, hash = %tip.hash, "ledger open");
 
@@ -200,7 +209,7 @@ async fn serve(
     } else {
         None
     };
-    let engine = Engine::new(ledger, AGENT.into());
+    let engine = Engine::new(ledger, AGENT.into()).with_minimum_work(config.minimum_work);
     let mempool_file = config.datadir.join(mempool_file::MEMPOOL_FILE);
     let beside = Beside { mempool_file, index: index.clone() };
     let (engine, engine_end) = thread::spawn(engine, clock, queues, beside, stopping.clone())?;

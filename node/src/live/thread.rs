@@ -181,6 +181,17 @@ fn pulse_of(engine: &LiveEngine) -> Pulse {
     }
 }
 
+/// Waits until a time of the clock that never goes back, in milliseconds; for ever where there is none.
+async fn sleep_until(wake_ms: Option<u64>, clock: &Clock) {
+    match wake_ms {
+        Some(wake_ms) => {
+            let left_ms = wake_ms.saturating_sub(clock.now().monotonic_ms);
+            tokio::time::sleep(Duration::from_millis(left_ms)).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
 struct Live {
     engine: LiveEngine,
     clock: Clock,
@@ -213,6 +224,7 @@ impl Live {
         self.engine.set_restoring(!saved.is_empty());
         loop {
             let mut is_tick = false;
+            let wake_ms = self.engine.next_wake_ms();
             let actions = tokio::select! {
                 // On an orderly exit all is on the disk, so that not even a power loss costs a block.
                 _ = shutdown.wait_for(|stop| *stop) => {
@@ -228,6 +240,13 @@ impl Live {
                     call(&mut self.engine, self.clock.now());
                     self.engine.check_storage()?;
                     self.engine.drain()
+                }
+                // What has come already is heard first: what it says may be what was waited for.
+                () = sleep_until(wake_ms, &self.clock), if wake_ms.is_some() && from_net.is_empty() => {
+                    self.engine.on(Event::Wake, self.clock.now())?
+                }
+                () = std::future::ready(()), if self.engine.has_ready() => {
+                    self.engine.on(Event::Ready, self.clock.now())?
                 }
                 _ = ticks.tick() => {
                     is_tick = true;
