@@ -4,6 +4,7 @@
 #[path = "../build/mod.rs"]
 mod build;
 
+mod assumed;
 mod bodies;
 mod context;
 mod determinism;

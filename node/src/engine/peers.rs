@@ -63,7 +63,7 @@ impl PeerState {
     pub(super) fn note_answer(&mut self, took_ms: u64, kib: u64) {
         let pace = took_ms.saturating_mul(1_000) / kib.max(1);
         self.pace_us_per_kib = match self.pace_us_per_kib {
-            0 => pace,
+            0 | FAILED_PACE_US_PER_KIB => pace,
             known => (known.saturating_mul(PACE_MEMORY - 1).saturating_add(pace)) / PACE_MEMORY,
         };
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chain::{height::Height, ledger::BlockId, store::Store, tree::NodeId};
 
-use super::window::{MAX_SOURCES, Source, top_of};
+use super::window::{MAX_SOURCES, REQUEST_BYTES, Source, top_of};
 use crate::{
     engine::{Engine, Now, conduct::Misconduct, peers::Asked},
     p2p::{
@@ -26,6 +26,15 @@ const HEDGE_FACTOR: u64 = 4;
 const NEAR_TIP_BLOCKS: u32 = 16;
 /// Stalls after which a peer is sent away. An answer makes up for one.
 const MAX_STALLS: u32 = 3;
+
+/// How long a request may take a peer by its pace, in microseconds: well below what ends it.
+const REQUEST_US: u64 = 5_000_000;
+
+/// The bytes that a peer sends in that time, up to the most that are asked for at once.
+fn bytes_in_time(pace_us_per_kib: u64) -> usize {
+    let kib = REQUEST_US / pace_us_per_kib.max(1);
+    usize::try_from(kib.saturating_mul(1_024)).map_or(REQUEST_BYTES, |bytes| bytes.min(REQUEST_BYTES))
+}
 
 /// A peer that may be asked for bodies, in the order in which they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,11 +96,12 @@ impl<S: Store> Engine<S> {
     /// from the chain that everybody else has.
     pub(in crate::engine) fn fetch(&mut self, now: Now) {
         let mut ways: BTreeMap<NodeId, Vec<BlockId>> = BTreeMap::new();
-        for Candidate { stalls, peer, goal, .. } in self.candidates() {
+        for Candidate { stalls, peer, goal, pace_us_per_kib } in self.candidates() {
+            let bytes = bytes_in_time(pace_us_per_kib);
             let most = if stalls == 0 { REQUESTS_PER_PEER } else { REQUESTS_PER_STALLER };
             while self.window.open_requests(peer) < most {
                 let way = ways.entry(goal).or_insert_with(|| self.wanted(goal));
-                let batch = self.window.choose(peer, way);
+                let batch = self.window.choose(peer, way, bytes);
                 if batch.is_empty() {
                     break;
                 }

@@ -19,7 +19,7 @@ pub const WINDOW_BLOCKS: usize = 1_024;
 pub const WINDOW_BYTES: usize = 64 << 20;
 /// Bytes that are asked for at once, by estimate: small enough that a peer that stalls holds little up, large
 /// enough that asking costs nothing.
-const REQUEST_BYTES: usize = 4 << 20;
+pub(super) const REQUEST_BYTES: usize = 4 << 20;
 /// What a body is taken for before the first one came, in bytes.
 const INITIAL_AVERAGE_BYTES: usize = 256 << 10;
 /// What a body is taken for at the least, in bytes.
@@ -202,9 +202,9 @@ impl Window {
         blocks.min(bytes.saturating_sub(self.awaited.len()))
     }
 
-    /// What to ask a peer for next, along the way that it knows.
-    pub(super) fn choose(&self, peer: Peer, way: &[BlockId]) -> Vec<BlockId> {
-        let most = (REQUEST_BYTES / self.average_bytes).clamp(1, MAX_BLOCKS);
+    /// What to ask a peer for next, along the way that it knows: at most `bytes` by estimate, and at least a block.
+    pub(super) fn choose(&self, peer: Peer, way: &[BlockId], bytes: usize) -> Vec<BlockId> {
+        let most = (bytes / self.average_bytes).clamp(1, MAX_BLOCKS);
         let lowest_waiting = self.waiting.keys().next();
         let mut room = self.room();
         let mut chosen = Vec::new();
@@ -283,4 +283,93 @@ impl Window {
 pub(super) fn top_of(complete: Height) -> Height {
     let blocks = u32::try_from(WINDOW_BLOCKS).unwrap_or(u32::MAX);
     Height::new(complete.get().saturating_add(blocks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(height: u32) -> BlockId {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&height.to_le_bytes());
+        BlockId { height: Height::new(height), hash: BlockHash::from_bytes(bytes) }
+    }
+
+    fn body(bytes: usize) -> RawBlock {
+        RawBlock::from_bytes(vec![0; bytes]).expect("long enough for a header")
+    }
+
+    /// Asks for all that fits into the window, of peers without end.
+    fn fill(window: &mut Window, way: &[BlockId]) -> usize {
+        for number in 0.. {
+            let chosen = window.choose(Peer(number), way, REQUEST_BYTES);
+            if chosen.is_empty() {
+                break;
+            }
+            window.ask(RequestId(number), Peer(number), chosen, 0);
+        }
+        window.len()
+    }
+
+    #[test]
+    fn p06_bytes_that_wait_are_bounded_whatever_was_estimated() {
+        let way: Vec<BlockId> = (1..3_000).map(id).collect();
+        let mut window = Window::default();
+        // Of unknown size: as many as would fill the bytes by the first estimate.
+        assert_eq!(fill(&mut window, &way), WINDOW_BYTES / INITIAL_AVERAGE_BYTES);
+        // They turn out sixteen times as large, and all but the lowest come.
+        for id in &way[1..WINDOW_BYTES / INITIAL_AVERAGE_BYTES] {
+            window.receive(*id, Peer(0), body(4_000_000));
+            assert!(window.waiting_bytes() <= WINDOW_BYTES);
+        }
+        assert_eq!(window.waiting().count(), WINDOW_BYTES / 4_000_000);
+        // The lowest were kept. Nothing new is asked for but what all of them wait for.
+        assert_eq!(window.waiting().next().map(|(id, _)| *id), Some(id(2)));
+        window.close(RequestId(0));
+        assert_eq!(window.choose(Peer(9_000), &way, REQUEST_BYTES), [id(1)]);
+        window.ask(RequestId(9_000), Peer(9_000), vec![id(1)], 0);
+        assert_eq!(window.choose(Peer(9_001), &way, REQUEST_BYTES), []);
+    }
+
+    #[test]
+    fn p06_blocks_are_bounded_where_bytes_are_few() {
+        let way: Vec<BlockId> = (1..3_000).map(id).collect();
+        let mut window = Window::default();
+        for number in 0..100 {
+            window.ask(RequestId(number), Peer(0), vec![id(5_000)], 0);
+            window.receive(id(5_000), Peer(0), body(200));
+            window.take(&[id(5_000)]);
+        }
+        assert_eq!(fill(&mut window, &way), WINDOW_BLOCKS);
+    }
+
+    #[test]
+    fn p07_p29_an_answer_closes_only_its_own_request() {
+        let mut window = Window::default();
+        let ids = vec![id(1), id(2)];
+        window.ask(RequestId(1), Peer(1), ids.clone(), 0);
+        window.ask(RequestId(2), Peer(2), ids.clone(), 300);
+        window.close(RequestId(1));
+        assert_eq!(window.awaited().map(|(_, sources)| sources.len()).collect::<Vec<_>>(), [1, 1]);
+        window.forget_peer(Peer(1));
+        assert!(window.awaits(&id(1).hash));
+        assert!(window.receive(id(1), Peer(2), body(100)));
+        assert!(!window.receive(id(1), Peer(2), body(100)), "the second copy");
+        window.distrust(Peer(2));
+        assert!(window.is_idle());
+        assert_eq!(window.waiting_bytes(), 0);
+    }
+
+    #[test]
+    fn p06_patience_doubles_with_every_stall_and_comes_back() {
+        let mut window = Window::default();
+        for expected in [4_000, 8_000, 16_000, 32_000, 64_000, 64_000] {
+            window.stall(RequestId(1));
+            assert_eq!(window.stall_ms(), expected);
+        }
+        window.moved(1);
+        assert_eq!(window.stall_ms(), 54_400);
+        window.moved(1_000_000);
+        assert_eq!(window.stall_ms(), INITIAL_STALL_MS);
+    }
 }

@@ -4,3 +4,5 @@ mod conversation;
 mod hostile;
 mod mempool;
 mod network;
+mod presync;
+mod stalls;

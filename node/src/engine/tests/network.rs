@@ -66,6 +66,12 @@ pub(super) fn spend(
     transaction
 }
 
+/// An engine that knows nothing yet.
+pub(super) fn engine(chain: &Chain) -> TestEngine {
+    let ledger = Ledger::open(chain.clone(), MemoryStore::default()).expect("an empty store");
+    Engine::new(ledger, "/test:0/".into())
+}
+
 pub(super) struct Network {
     pub(super) chain: Chain,
     pub(super) engines: Vec<TestEngine>,
@@ -79,8 +85,16 @@ pub(super) struct Network {
     pub(super) silent: BTreeSet<usize>,
     /// Nodes that refuse every request for blocks at once.
     pub(super) refusing: BTreeSet<usize>,
-    /// Who disconnected whom, and with a ban.
+    /// Nodes that answer everything but requests for blocks.
+    pub(super) stalling: BTreeSet<usize>,
+    /// Whether every answer is delivered twice.
+    pub(super) twice: bool,
+    /// The hashes in all requests for blocks: who asked whom for which.
+    pub(super) asked: Vec<(usize, usize, BlockHash)>,
+    /// Who banned whom, and why.
     pub(super) banned: Vec<(usize, usize, String)>,
+    /// Who disconnected whom without a ban, and why.
+    pub(super) sent_away: Vec<(usize, usize, String)>,
     /// What is done to each response before it is delivered: `(from, response)`.
     pub(super) tamper: Option<fn(usize, Response) -> Response>,
     tokens: u64,
@@ -89,13 +103,9 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(count: usize) -> Self {
         let chain = chain();
-        let engine = |_| {
-            let ledger = Ledger::open(chain.clone(), MemoryStore::default()).expect("an empty store");
-            Engine::new(ledger, "/test:0/".into())
-        };
         let wall = chain.genesis().header.time.saturating_add_secs(1_000_000);
         Self {
-            engines: (0..count).map(engine).collect(),
+            engines: (0..count).map(|_| engine(&chain)).collect(),
             chain,
             now: Now { wall, monotonic_ms: 0 },
             links: BTreeSet::new(),
@@ -105,7 +115,11 @@ impl Network {
             seen: HashSet::new(),
             silent: BTreeSet::new(),
             refusing: BTreeSet::new(),
+            stalling: BTreeSet::new(),
+            twice: false,
+            asked: Vec::new(),
             banned: Vec::new(),
+            sent_away: Vec::new(),
             tamper: None,
             tokens: 0,
         }
@@ -146,6 +160,12 @@ impl Network {
                 && self.silent.contains(&node)
             {
                 continue;
+            }
+            if let FromNet::Request { peer, request: Request::Blocks(hashes), .. } = &message {
+                self.asked.extend(hashes.iter().map(|hash| (index(*peer), node, *hash)));
+                if self.stalling.contains(&node) {
+                    continue;
+                }
             }
             if let FromNet::Request { reply, request: Request::Blocks(_), .. } = &message
                 && self.refusing.contains(&node)
@@ -218,8 +238,12 @@ impl Network {
                     let (asker, answerer, id) = self.replies.remove(&reply).expect("answered once");
                     let response = self.tamper.map_or(response.clone(), |tamper| tamper(node, response));
                     if self.links.contains(&(asker, answerer)) {
-                        let message = FromNet::Response { peer: peer(answerer), id, result: Ok(response) };
-                        self.queue.push_back((asker, message));
+                        let copies = if self.twice { 2 } else { 1 };
+                        for _ in 0..copies {
+                            let result = Ok(response.clone());
+                            let message = FromNet::Response { peer: peer(answerer), id, result };
+                            self.queue.push_back((asker, message));
+                        }
                     }
                 }
                 ToNet::Publish(transaction) => self.spread(node, &transaction),
@@ -229,8 +253,9 @@ impl Network {
                         self.spread(at, &transaction);
                     }
                 }
-                ToNet::Disconnect { peer, reason, .. } => {
-                    self.banned.push((node, index(peer), reason));
+                ToNet::Disconnect { peer, reason, ban } => {
+                    let list = if ban { &mut self.banned } else { &mut self.sent_away };
+                    list.push((node, index(peer), reason));
                     let (a, b) = (node, index(peer));
                     self.links.remove(&(a, b));
                     self.links.remove(&(b, a));

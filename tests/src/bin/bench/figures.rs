@@ -1,7 +1,7 @@
 //! What each figure says.
 
 /// Names and meanings, in the order of the table.
-pub const MEANINGS: [(&str, &str); 27] = [
+pub const MEANINGS: [(&str, &str); 32] = [
     (
         "nonce_per_digest_loop",
         "one thread's nonce search : a plain loop over the digest (x faster, best of 5)",
@@ -43,5 +43,10 @@ pub const MEANINGS: [(&str, &str); 27] = [
     ("idle_memory_mb", "resident memory of that node, left alone for 5 seconds (MB)"),
     ("devnet_cpu_cores", "CPU seconds a second of a devnet of four nodes that mines (cores)"),
     ("devnet_ready_secs", "from `cairn devnet` to ready, four nodes, an empty folder (seconds)"),
+    ("replay_per_sec", "payments a second on the wall, 500,000 imported from a file with `cairn chain import`"),
+    ("sync_per_sec", "the same fetched by a new node from one peer"),
+    ("sync_per_replay", "sync_per_sec : replay_per_sec"),
+    ("sync_hostile_per_sec", "the same from four peers of which one stalls and one lies"),
+    ("sync_hostile_per_sync", "sync_hostile_per_sec : sync_per_sec"),
     ("bench_secs", "how long these measurements took (seconds)"),
 ];

@@ -1,7 +1,8 @@
 //! `make bench`: how fast Cairn is, as ratios within one run, so that a slower machine tells the same story.
 //!
 //! Writes `bench.json`, flat numbers, and prints them as a table. Measures only; judges nothing. With names of
-//! parts as arguments it measures those alone: `nonce devnet connect indexed mempool growth start`.
+//! parts as arguments it measures those alone: `nonce devnet connect indexed mempool growth start sync`;
+//! `payments=N` makes the chain of `sync` a shorter one.
 //!
 //! CPU time is the process's, all threads, until the database has nothing left to do: flushes and the compactions
 //! that the work causes are in it. Payments have one input and two outputs, and each its own key. What is
@@ -9,6 +10,7 @@
 
 mod connect;
 mod cpu;
+mod crooked;
 mod devnet;
 mod figures;
 mod forge;
@@ -19,6 +21,7 @@ mod mempool;
 mod nonce;
 mod payments;
 mod start;
+mod sync;
 
 use std::{collections::BTreeMap, error::Error, path::Path};
 
@@ -30,6 +33,8 @@ struct Bench {
     unit: Unit,
     /// What several parts share, made by the first that needs it.
     world: Option<World>,
+    /// Payments of the chain that is synced, where it is not to be the usual one.
+    payments: Option<usize>,
 }
 
 impl Bench {
@@ -69,7 +74,7 @@ fn measure_growth(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
 }
 
 /// All parts, in their order.
-const PARTS: [(&str, Measure); 7] = [
+const PARTS: [(&str, Measure); 8] = [
     ("nonce", nonce::measure),
     ("devnet", devnet::measure),
     ("connect", measure_connect),
@@ -77,17 +82,20 @@ const PARTS: [(&str, Measure); 7] = [
     ("mempool", mempool::measure),
     ("growth", measure_growth),
     ("start", start::measure),
+    ("sync", sync::measure),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let started = std::time::Instant::now();
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let mut wanted: Vec<String> = std::env::args().skip(1).collect();
+    let payments = wanted.iter().find_map(|word| word.strip_prefix("payments=")).map(str::parse).transpose()?;
+    wanted.retain(|word| !word.starts_with("payments="));
     if let Some(unknown) = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| part == name)) {
         let names: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
         return Err(format!("there is no part {unknown}, only {}", names.join(" ")).into());
     }
     let unit = Unit::measure()?;
-    let mut bench = Bench { figures: BTreeMap::new(), unit, world: None };
+    let mut bench = Bench { figures: BTreeMap::new(), unit, world: None, payments };
     bench.put("verify_strict_us", unit.micros());
     bench.put("batch_per_verify", unit.of_batch()?);
     for (name, measure) in PARTS {
