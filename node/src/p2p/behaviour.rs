@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chain::hash::BlockHash;
 use libp2p::{
-    StreamProtocol, allow_block_list, connection_limits, ping,
+    StreamProtocol, allow_block_list, ping,
     request_response::{self, ProtocolSupport},
     swarm::NetworkBehaviour,
 };
@@ -12,6 +12,7 @@ use libp2p::{
 use super::{
     ConnectionCaps, NetError,
     codec::{HelloCodec, MessageCodec},
+    doors::Doors,
     gossip,
     wire::Kind,
 };
@@ -51,7 +52,7 @@ impl Names {
 /// All protocols. The order is libp2p's order of asking: who may not connect meets no protocol.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
-    limits: connection_limits::Behaviour,
+    doors: Doors,
     pub(super) bans: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     ping: ping::Behaviour,
     pub(super) hello: request_response::Behaviour<HelloCodec>,
@@ -64,12 +65,6 @@ pub(super) struct Behaviour {
 
 impl Behaviour {
     pub(super) fn new(names: &Names, caps: &ConnectionCaps) -> Result<Self, NetError> {
-        let limits = connection_limits::ConnectionLimits::default()
-            .with_max_pending_incoming(Some(caps.pending))
-            .with_max_pending_outgoing(Some(caps.pending))
-            .with_max_established_incoming(Some(caps.inbound))
-            .with_max_established_outgoing(Some(caps.outbound))
-            .with_max_established_per_peer(Some(caps.per_peer));
         let ping = ping::Config::new()
             .with_interval(Duration::from_secs(PING_INTERVAL_SECS))
             .with_timeout(Duration::from_secs(PING_TIMEOUT_SECS));
@@ -77,7 +72,7 @@ impl Behaviour {
             .with_request_timeout(Duration::from_secs(HELLO_TIMEOUT_SECS))
             .with_max_concurrent_streams(HELLO_STREAMS);
         Ok(Self {
-            limits: connection_limits::Behaviour::new(limits),
+            doors: Doors::new(*caps),
             bans: allow_block_list::Behaviour::default(),
             ping: ping::Behaviour::new(ping),
             hello: request_response::Behaviour::with_codec(

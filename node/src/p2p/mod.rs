@@ -45,6 +45,7 @@ mod codec;
 mod commands;
 pub mod conduct;
 mod dials;
+mod doors;
 mod gossip;
 mod hearing;
 mod identity;
@@ -266,12 +267,15 @@ pub struct ConnectionCaps {
     pub per_peer: u32,
     /// Connections in the middle of the handshake, for each direction.
     pub pending: u32,
+    /// Inbound connections in the middle of the handshake from one address (one IPv6 network of 64 bits); this
+    /// machine's own, `127.0.0.1` and `::1`, is not counted.
+    pub pending_per_address: u32,
 }
 
 impl Default for ConnectionCaps {
     /// Bitcoin Core's 125 in all, with more of them outbound since all of ours are chosen by hand.
     fn default() -> Self {
-        Self { inbound: 93, outbound: 32, per_peer: 3, pending: 64 }
+        Self { inbound: 93, outbound: 32, per_peer: 3, pending: 64, pending_per_address: 4 }
     }
 }
 
