@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod clock;
+mod descriptors;
 pub mod mempool_file;
 pub mod mining;
 pub mod rpc_url;
@@ -191,7 +192,7 @@ async fn serve(
         listen: config.listen.clone(),
         bootstrap: config.bootstrap.clone(),
         identity_file: config.datadir.join("p2p.key"),
-        caps: ConnectionCaps::default(),
+        caps: descriptors::fit(ConnectionCaps::default()),
     })?;
     let net_view = service.view();
     let listener = rpc::server::bind(config.rpc_listen, config.rpc_allow_public).await?;
