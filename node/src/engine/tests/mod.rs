@@ -1,6 +1,7 @@
 //! The engine, driven by hand: every story is a sequence of events, and runs the same each time.
 
 mod conversation;
+mod honest;
 mod hostile;
 mod mempool;
 mod network;
