@@ -149,6 +149,8 @@ fn s06_with_few_descriptors_connections_are_refused_and_the_chain_goes_on() {
     let limit = format!("-n {FEW_DESCRIPTORS}");
     let started = FullNode::start_command(&datadir, limited(&datadir, &limit));
     let mut node = started.unwrap_or_else(|process| panic!("it does not start: {}", process.log()));
+    let said = node.process.log();
+    assert!(said.contains("few file descriptors are allowed"), "peers are the first to go: {said}");
     let rpc_address = node.rpc().url().trim_start_matches("http://").to_owned();
     let peers = node.p2p_address();
     let port = peers.split('/').nth(4).expect("a multiaddress with a port");

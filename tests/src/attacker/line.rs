@@ -71,15 +71,7 @@ pub async fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
 /// An encrypted connection with nothing above it.
 pub type Line = noise::Output<Socket>;
 
-/// Opens an encrypted connection from the attackers' address, with a new identity.
-///
-/// # Errors
-/// Where the node does not want one.
-pub async fn open(to: SocketAddr) -> io::Result<Line> {
-    open_from(ATTACKERS_ADDRESS, to).await
-}
-
-/// The same from an address of one's own.
+/// Opens an encrypted connection from an address, with a new identity.
 ///
 /// # Errors
 /// Where the node does not want one.

@@ -15,7 +15,11 @@ pub mod siege;
 pub mod stream;
 pub mod usage;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use chain::{block::HEADER_BYTES, genesis::Chain, hash::BlockHash};
 use node::p2p::wire::{Kind, Status};
@@ -71,7 +75,15 @@ impl Target {
     /// # Errors
     /// Where the node does not let it in.
     pub async fn enter(&self, manners: Manners) -> io::Result<Session> {
-        let session = Session::open(self, manners).await?;
+        self.enter_from(line::ATTACKERS_ADDRESS, manners).await
+    }
+
+    /// The same from an address of one's own.
+    ///
+    /// # Errors
+    /// Where the node does not let it in.
+    pub async fn enter_from(&self, from: IpAddr, manners: Manners) -> io::Result<Session> {
+        let session = Session::open_from(from, self, manners).await?;
         let mut hello = session.stream(&self.protocol("hello")).await?;
         hello.finish().await?;
         hello.read_to_end().await?;

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
@@ -162,7 +163,15 @@ impl Session {
     /// # Errors
     /// Where the node does not want one.
     pub async fn open(target: &Target, manners: Manners) -> io::Result<Self> {
-        let mut line = line::open(target.address).await?;
+        Self::open_from(line::ATTACKERS_ADDRESS, target, manners).await
+    }
+
+    /// The same from an address of one's own.
+    ///
+    /// # Errors
+    /// Where the node does not want one.
+    pub async fn open_from(from: IpAddr, target: &Target, manners: Manners) -> io::Result<Self> {
+        let mut line = line::open_from(from, target.address).await?;
         line::propose(&mut line, YAMUX).await?;
         Ok(Self::over(line, target, manners))
     }

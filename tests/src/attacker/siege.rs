@@ -10,7 +10,7 @@ use std::{
 };
 
 use tempfile::{TempDir, tempdir};
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
 
 use super::{
     PATIENCE, Target,
@@ -110,6 +110,14 @@ impl Siege {
         outcome
             .unwrap_or_else(|_| panic!("the attack does not end"))
             .unwrap_or_else(|error| panic!("the attack fails: {error}"))
+    }
+
+    /// Goes on with an attack beside what follows, until it is aborted.
+    pub fn meanwhile<T: Send + 'static>(
+        &self,
+        attack: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(attack)
     }
 
     /// Lets so many seconds pass by the node's own clock.
