@@ -20,6 +20,7 @@ pub use crate::commands::{
     CommandError, MempoolVerdict, MiningState, NetworkState, Peer, Rejection, RejectionKind, TemplateData,
     TemplateTransaction,
 };
+pub use crate::types::{Conditions, PeerConditions};
 pub use crate::view::{
     AddressBalance, AddressCoin, AddressEvent, BlockStatus, BranchTip, Chunk, Departure, FoundCoin,
     HeaderEntry, IndexView, Kin, MempoolEntry, MempoolState, SyncState, TransactionPlace, View,
@@ -58,6 +59,25 @@ pub enum IndexError {
          the index is made"
     )]
     Off,
+}
+
+/// A network whose conditions can be made worse on demand, on chains for development alone. `peer` is a peer's
+/// identity (`12D3KooW...`), or `all` for every peer that has no conditions of its own.
+pub trait Lab: Send + Sync {
+    /// Sets the conditions of `peer`, in place of those that it had.
+    ///
+    /// # Errors
+    /// [`CommandError::InvalidPeer`], [`CommandError::InvalidConditions`], [`CommandError::TooMuch`].
+    fn set(&self, peer: &str, conditions: Conditions) -> Result<(), CommandError>;
+
+    /// All conditions that are set, in the order of their peers' names.
+    fn list(&self) -> Vec<PeerConditions>;
+
+    /// Forgets the conditions of `peer`, or all of them for `None`.
+    ///
+    /// # Errors
+    /// [`CommandError::InvalidPeer`].
+    fn clear(&self, peer: Option<&str>) -> Result<(), CommandError>;
 }
 
 /// A node, as far as its RPC is concerned.
@@ -217,6 +237,12 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// When the node no longer answers.
     fn mining(&self) -> impl Future<Output = Result<MiningState, CommandError>> + Send;
+
+    /// The conditions of the network that can be set; a node that gives none has no methods of the category
+    /// [`LAB`](crate::methods::LAB).
+    fn lab(&self) -> Option<&dyn Lab> {
+        None
+    }
 
     /// Seconds since the node was started.
     fn uptime_secs(&self) -> u64;

@@ -45,6 +45,9 @@ pub enum CommandError {
     /// What should name a peer does not.
     #[error("{0}")]
     InvalidPeer(String),
+    /// Conditions of the network that cannot be.
+    #[error("{0}")]
+    InvalidConditions(String),
     /// The peer is on the list already.
     #[error("the node has been added already; `addnode PEER remove` takes it off the list")]
     PeerAlreadyAdded,

@@ -232,7 +232,7 @@ async fn serve(
     let connections =
         Connections { engine, to_net, net: net_view.clone(), miner, shutdown: shutdown.clone(), index, lock };
     let backend = Arc::new(NodeBackend::new(&config, connections));
-    let server = ServerConfig { accounts, allowed_hosts: Vec::new() };
+    let server = ServerConfig { accounts, allowed_hosts: Vec::new(), observer: None };
     let rpc = rpc::server::serve(listener, backend, server, until(stopping.clone()));
     parts.spawn(async { Ok(rpc.await?) });
     tracing::info!(rpc = %rpc_address, "node started");

@@ -1,15 +1,15 @@
 //! Help, uptime, stop.
 
-use super::{METHODS, MethodSpec, method_spec};
+use super::{METHODS, MethodSpec, is_offered, method_spec};
 use crate::{
     backend::Backend,
     error::{RpcError, excerpt},
 };
 
-pub(super) async fn help<B: Backend>(_: &B, command: Option<String>) -> Result<String, RpcError> {
+pub(super) async fn help<B: Backend>(backend: &B, command: Option<String>) -> Result<String, RpcError> {
     match command {
-        None => Ok(list()),
-        Some(name) => match method_spec(&name) {
+        None => Ok(list(backend)),
+        Some(name) => match method_spec(&name).filter(|spec| is_offered(backend, spec)) {
             Some(spec) => Ok(describe(spec)),
             None => Err(RpcError::invalid_parameter(format!(
                 "help: unknown command: {}; `help` lists all commands",
@@ -20,10 +20,10 @@ pub(super) async fn help<B: Backend>(_: &B, command: Option<String>) -> Result<S
 }
 
 /// All methods, one a line, by category.
-fn list() -> String {
+fn list<B: Backend>(backend: &B) -> String {
     let mut text = String::new();
     let mut category = "";
-    for spec in METHODS {
+    for spec in METHODS.iter().filter(|spec| is_offered(backend, spec)) {
         if spec.category != category {
             if !category.is_empty() {
                 text.push('\n');

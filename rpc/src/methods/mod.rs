@@ -7,6 +7,7 @@ mod advice;
 mod block_stats;
 mod blockchain;
 mod control;
+mod lab;
 mod mempool;
 mod mining;
 mod network;
@@ -39,6 +40,9 @@ use crate::{
     message::Params,
     types::*,
 };
+
+/// The category of the methods that a node has only where its operator asked for them, on chains for development.
+pub const LAB: &str = "Lab";
 
 /// What `help` knows of one method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +90,8 @@ macro_rules! define_methods {
 
         impl<B: Backend> Methods for NodeMethods<B> {
             async fn call(&self, method: &str, params: Params) -> Result<Box<RawValue>, RpcError> {
-                let Some(spec) = method_spec(method) else { return Err(RpcError::method_not_found()) };
+                let spec = method_spec(method).filter(|spec| is_offered(&*self.backend, spec));
+                let Some(spec) = spec else { return Err(RpcError::method_not_found()) };
                 #[allow(unused_mut)]
                 let mut arguments = Arguments::new(method, spec.params, params)?;
                 match method {
@@ -108,6 +113,11 @@ method_table!(define_methods);
 #[must_use]
 pub fn method_spec(name: &str) -> Option<&'static MethodSpec> {
     METHODS.iter().find(|spec| spec.name == name)
+}
+
+/// Whether a node has this method.
+fn is_offered<B: Backend>(backend: &B, spec: &MethodSpec) -> bool {
+    spec.category != LAB || backend.lab().is_some()
 }
 
 fn to_json<T: Serialize>(result: &T) -> Result<Box<RawValue>, RpcError> {
@@ -156,7 +166,7 @@ impl From<CommandError> for RpcError {
             },
             CommandError::InitialDownload => code::INITIAL_DOWNLOAD,
             CommandError::NotConnected => code::NOT_CONNECTED,
-            CommandError::InvalidPeer(_) => code::INVALID_PARAMETER,
+            CommandError::InvalidPeer(_) | CommandError::InvalidConditions(_) => code::INVALID_PARAMETER,
             CommandError::PeerAlreadyAdded => code::NODE_ALREADY_ADDED,
             CommandError::PeerNotAdded => code::NODE_NOT_ADDED,
         };

@@ -132,6 +132,16 @@ impl Param for u64 {
     }
 }
 
+impl Param for f64 {
+    const KIND: &'static str = "a number";
+    const TEXT: bool = false;
+    fn parse(value: Value) -> Result<Self, ParamError> {
+        let Value::Number(number) = &value else { return wrong_type(&value, "number") };
+        let finite = number.as_f64().filter(|number| number.is_finite());
+        finite.ok_or_else(|| ParamError::Value("the number is too large".into()))
+    }
+}
+
 impl Param for Height {
     const KIND: &'static str = "a height";
     const TEXT: bool = false;

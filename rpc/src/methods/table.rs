@@ -197,6 +197,24 @@ macro_rules! method_table {
                 /// Example: `cairn rpc addnode /ip4/127.0.0.1/tcp/4000 add`
                 addnode(node: String, command: String) -> () = network::addnode;
             }
+            "Lab" {
+                /// Makes the network to a peer worse, on a node that was started with --lab. The peer is its identity as
+                /// getpeerinfo tells it, or all, for peers without conditions of their own. What is sent to it leaves
+                /// delay_ms and up to jitter_ms later; the part loss (0 to 1) never leaves: a request then fails as
+                /// one that is not answered in time, an answer is never sent, a payment is passed over when it is
+                /// heard. blocked: connections end, and none is made or accepted.
+                /// Example: `cairn rpc setconditions all 100 20 0.01`
+                setconditions(peer: String, delay_ms: Option<u32>, jitter_ms: Option<u32>, loss: Option<f64>,
+                    blocked: Option<bool>) -> () = lab::setconditions;
+
+                /// The conditions of the network that setconditions has set.
+                /// Example: `cairn rpc getconditions`
+                getconditions() -> Vec<PeerConditions> = lab::getconditions;
+
+                /// Takes back what setconditions has set for a peer, or for all peers where none is named.
+                /// Example: `cairn rpc clearconditions`
+                clearconditions(peer: Option<String>) -> () = lab::clearconditions;
+            }
             "Control" {
                 /// All methods, or one with its parameters.
                 /// Example: `cairn rpc help getblock`

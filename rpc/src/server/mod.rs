@@ -1,10 +1,12 @@
 //! The HTTP server: HTTP/1.1 only (threat R09), JSON-RPC at `POST /`.
 //!
 //! Every resource that a caller can take has a named limit: connections, bytes and time of head and body, calls
-//! at once. Nothing of a body is read before its sender is known. Pages and metrics are to be added as routes
-//! of the same router.
+//! at once. Nothing of a body is read before its sender is known. What machines read without an account,
+//! the metrics, has a listener of its own ([`page`]), under the same limits.
 
 mod guard;
+mod observed;
+pub mod page;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -28,8 +30,11 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-pub use self::guard::WRONG_CREDENTIALS_DELAY;
-use self::guard::{Guard, Refusal};
+pub use self::{guard::WRONG_CREDENTIALS_DELAY, observed::CallObserver};
+use self::{
+    guard::{Guard, Refusal},
+    observed::Observed,
+};
 use crate::{auth::Accounts, backend::Backend, dispatch, methods::NodeMethods};
 
 /// The largest body of a request, in bytes: the largest block that any chain allows
@@ -72,6 +77,8 @@ pub struct ServerConfig {
     pub accounts: Accounts,
     /// Host names under which the server may be addressed besides `localhost` and its own address.
     pub allowed_hosts: Vec<String>,
+    /// Who is told of every call that has ended.
+    pub observer: Option<Arc<dyn CallObserver>>,
 }
 
 /// Why the server does not run.
@@ -88,6 +95,17 @@ pub enum ServeError {
         "the RPC address {address} cannot be bound: {source}; free the port, or choose another with --rpc-listen"
     )]
     Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The address of the metrics could not be bound.
+    #[error(
+        "the metrics' address {address} cannot be bound: {source}; free the port, or choose another with \
+         --metrics-listen"
+    )]
+    BindPage {
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -122,8 +140,18 @@ pub async fn serve<B: Backend>(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let bound = listener.local_addr().map_err(ServeError::Listener)?;
-    let router = router(bound, backend, config);
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    serve_router(listener, router(bound, backend, config), MAX_CONNECTIONS, shutdown).await;
+    Ok(())
+}
+
+/// Serves `router` on at most so many connections at once, until `shutdown` is done.
+async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    max_connections: usize,
+    shutdown: impl Future<Output = ()>,
+) {
+    let connections = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
     let mut tasks = tokio::task::JoinSet::new();
     tokio::pin!(shutdown);
@@ -151,7 +179,6 @@ pub async fn serve<B: Backend>(
         tracing::warn!("RPC calls still ran when the server stopped; they are broken off");
     }
     tasks.shutdown().await;
-    Ok(())
 }
 
 /// The next connection, once there is room for it; `None` when the system refused one.
@@ -185,7 +212,7 @@ fn connection(stream: TcpStream, router: Router) -> Connection {
 
 struct Shared<B> {
     guard: Guard,
-    methods: NodeMethods<B>,
+    methods: Observed<NodeMethods<B>>,
     calls: Semaphore,
     body_kib: Semaphore,
 }
@@ -193,7 +220,7 @@ struct Shared<B> {
 fn router<B: Backend>(bound: SocketAddr, backend: Arc<B>, config: ServerConfig) -> Router {
     let shared = Arc::new(Shared {
         guard: Guard::new(bound, config.allowed_hosts, config.accounts),
-        methods: NodeMethods::new(backend),
+        methods: Observed { methods: NodeMethods::new(backend), observer: config.observer },
         calls: Semaphore::new(MAX_CALLS_AT_ONCE),
         body_kib: Semaphore::new(BODIES_KIB),
     });

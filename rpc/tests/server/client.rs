@@ -45,7 +45,8 @@ impl Served {
             // The sender lives as long as the node; without it there is nothing left to serve.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        let config = ServerConfig { accounts: Accounts::new(accounts), allowed_hosts: Vec::new() };
+        let config =
+            ServerConfig { accounts: Accounts::new(accounts), allowed_hosts: Vec::new(), observer: None };
         let backend = Arc::clone(&fake);
         let server = runtime.spawn(async move { serve(listener, backend, config, shutdown).await.unwrap() });
         Self { fake, address, server: Some(server), runtime }

@@ -5,7 +5,7 @@ mod mempool;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicBool},
 };
 
 use chain::{
@@ -96,6 +96,10 @@ pub struct Fake {
     pub checks: Mutex<Vec<(CheckLevel, Option<u32>)>>,
     /// What those checks find.
     pub verdict: Mutex<Option<ChainVerdict>>,
+    /// Whether conditions of the network can be set.
+    pub has_lab: AtomicBool,
+    /// Those that are set.
+    pub conditions: Mutex<Vec<PeerConditions>>,
 }
 
 impl Fake {
@@ -126,6 +130,8 @@ impl Fake {
             submitted: Mutex::default(),
             added: Mutex::default(),
             stopped: watch::Sender::new(false),
+            has_lab: AtomicBool::new(true),
+            conditions: Mutex::default(),
             advice: Mutex::default(),
             checks: Mutex::default(),
             verdict: Mutex::default(),

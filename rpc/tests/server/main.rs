@@ -6,4 +6,5 @@ mod client;
 mod fake;
 mod http;
 mod methods;
+mod page;
 mod spec;

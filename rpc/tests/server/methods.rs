@@ -1,6 +1,9 @@
 //! Every method with good and bad parameters, without HTTP.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use chain::{hash::BlockHash, height::Height};
 use rpc::{
@@ -45,7 +48,8 @@ fn every_method_of_the_contract_is_there_and_documented() {
         gettxout getblocktemplate submitblock generatetoaddress getmininginfo getpeerinfo getconnectioncount \
         getnetworkinfo addnode gettxoutsetinfo uptime stop help getaddresshistory getaddressutxos \
         getaddressbalance savemempool getmempoolentry getmempoolancestors getmempooldescendants getdifficulty \
-        getblockstats invalidateblock reconsiderblock preciousblock verifychain";
+        getblockstats invalidateblock reconsiderblock preciousblock verifychain setconditions getconditions \
+        clearconditions";
     let names: BTreeSet<&str> = METHODS.iter().map(|spec| spec.name).collect();
     assert_eq!(names, contract.split_whitespace().collect());
     assert_eq!(names.len(), METHODS.len(), "no method is listed twice");
@@ -123,6 +127,26 @@ fn hostile_values() -> Vec<Value> {
     values.push(json!("f".repeat(1 << 20)));
     values.push(json!(vec!["00"; 26]));
     values
+}
+
+#[tokio::test]
+async fn conditions_of_the_network_exist_only_in_a_lab() {
+    let fake = Fake::new();
+    ok(&fake, "setconditions", json!(["all", 100, 20, 0.25])).await;
+    ok(&fake, "setconditions", json!(["12D3KooW", null, null, null, true])).await;
+    let all = json!({"peer": "all", "delay_ms": 100, "jitter_ms": 20, "loss": 0.25, "blocked": false});
+    let one = json!({"peer": "12D3KooW", "delay_ms": 0, "jitter_ms": 0, "loss": 0.0, "blocked": true});
+    assert_eq!(ok(&fake, "getconditions", json!([])).await, json!([all, one]));
+    ok(&fake, "clearconditions", json!(["all"])).await;
+    assert_eq!(ok(&fake, "getconditions", json!([])).await, json!([one]));
+
+    fake.has_lab.store(false, Ordering::SeqCst);
+    let help = ok(&fake, "help", json!([])).await;
+    for name in ["setconditions", "getconditions", "clearconditions"] {
+        assert_eq!(refused(&fake, name, json!([])).await, code::METHOD_NOT_FOUND, "{name}");
+        assert_eq!(refused(&fake, "help", json!([name])).await, code::INVALID_PARAMETER, "{name}");
+        assert!(!help.as_str().unwrap().contains(name), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! The fake as a [`Backend`]: reads are answered at once, commands by the simplest rules that a test needs.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 use chain::{
     address::Address,
@@ -51,6 +54,21 @@ impl Fake {
     fn advise(&self, what: &'static str, hash: BlockHash) -> Result<(), CommandError> {
         self.state().header(&hash).ok_or(CommandError::UnknownBlock)?;
         self.advice.lock().expect("no panic").push((what, hash));
+        Ok(())
+    }
+}
+
+impl Lab for Fake {
+    fn set(&self, peer: &str, conditions: Conditions) -> Result<(), CommandError> {
+        self.conditions.lock().expect("no panic").push(PeerConditions { peer: peer.into(), conditions });
+        Ok(())
+    }
+    fn list(&self) -> Vec<PeerConditions> {
+        self.conditions.lock().expect("no panic").clone()
+    }
+    fn clear(&self, peer: Option<&str>) -> Result<(), CommandError> {
+        let named = |set: &PeerConditions| peer.is_none_or(|peer| set.peer == peer);
+        self.conditions.lock().expect("no panic").retain(|set| !named(set));
         Ok(())
     }
 }
@@ -269,6 +287,9 @@ impl Backend for Fake {
             throttle: Some(1_000.0),
             threads: 2,
         })
+    }
+    fn lab(&self) -> Option<&dyn Lab> {
+        self.has_lab.load(Ordering::SeqCst).then_some(self as &dyn Lab)
     }
     fn uptime_secs(&self) -> u64 {
         42
