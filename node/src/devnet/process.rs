@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A log that has grown beyond this, in bytes, is put aside at the next start; one older log is kept.
+/// A log that has grown beyond this, in bytes, is put aside; one older log is kept (threat P23).
 const MAX_LOG_BYTES: u64 = 16 << 20;
 /// How much of a log's end is looked at for its last lines, in bytes.
 const TAIL_BYTES: u64 = 16 * 1_024;
@@ -94,6 +94,16 @@ fn open_log(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
+/// Puts the log of a running node aside where it has grown too large. The node holds the file open and appends to it, so
+/// it is copied and then emptied; lines that come in between are lost, which a log that is this long can bear.
+pub(super) fn cap_log(path: &Path) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
+        fs::copy(path, path.with_extension("log.old"))?;
+        OpenOptions::new().write(true).open(path)?.set_len(0)?;
+    }
+    Ok(())
+}
+
 /// The last lines of a log, indented; why there are none, if so.
 pub(super) fn tail(path: &Path) -> String {
     let read = || -> io::Result<String> {
@@ -135,6 +145,29 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("new").len(), 0);
         let old = fs::metadata(folder.path().join("node.log.old")).expect("put aside");
         assert_eq!(old.len(), MAX_LOG_BYTES + 1);
+    }
+
+    #[test]
+    fn p23_the_log_of_a_running_node_does_not_grow_for_ever() {
+        use std::io::Write;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("node.log");
+        // What a node does: it holds the file open and appends.
+        let mut node = open_log(&path).expect("opened");
+        node.write_all(b"early\n").expect("written");
+        cap_log(&path).expect("small");
+        assert_eq!(fs::read_to_string(&path).expect("kept"), "early\n");
+        let line = [b'x'; 1 << 16];
+        for _ in 0..3 * MAX_LOG_BYTES / (1 << 16) {
+            node.write_all(&line).expect("written");
+            cap_log(&path).expect("capped");
+        }
+        let length = |path: &Path| fs::metadata(path).expect("there").len();
+        let both = length(&path) + length(&folder.path().join("node.log.old"));
+        assert!(both <= 2 * MAX_LOG_BYTES + (2 << 16), "{both} bytes");
+        node.write_all(b"late\n").expect("written");
+        assert!(fs::read_to_string(&path).expect("text").ends_with("late\n"));
     }
 
     #[test]

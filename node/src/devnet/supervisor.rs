@@ -144,7 +144,10 @@ impl Supervisor {
                         }
                     }
                 }
-                _ = clock_ticks.tick() => self.note_time(),
+                _ = clock_ticks.tick() => {
+                    self.note_time();
+                    self.cap_logs();
+                }
                 () = sleep_until(started + READY_TIMEOUT), if !self.ready => {
                     let missing = self.missing().unwrap_or_default();
                     let folder = self.layout.folder().to_path_buf();
@@ -256,6 +259,15 @@ impl Supervisor {
         self.ready = true;
         self.reports.tell(Event::Ready { file: self.layout.announcement(), announcement });
         Ok(())
+    }
+
+    fn cap_logs(&self) {
+        for member in &self.members {
+            let log = self.layout.log(member.plan.name);
+            if let Err(error) = process::cap_log(&log) {
+                tracing::warn!(path = %log.display(), %error, "a log that is too long stays as it is");
+            }
+        }
     }
 
     fn note_time(&self) {
