@@ -3,6 +3,7 @@
 //! Other people's scripts rely on every name here: names are added, never changed.
 
 mod chain;
+mod formats;
 mod numbers;
 
 use std::{
@@ -18,6 +19,7 @@ use clap_complete::Shell;
 pub use self::chain::{
     ChainArgs, ChainCommand, ChainExportArgs, ChainImportArgs, ChainNewArgs, ChainVerifyArgs, StoredChainArgs,
 };
+pub use self::formats::LogFormat;
 use self::numbers::{amount, db_cache, whole, word_count};
 use crate::config::Settings;
 
@@ -121,6 +123,19 @@ pub struct NodeArgs {
     /// Keep no headers of a chain that shows less work than this, 64 hexadecimal digits as in `chainwork`
     #[arg(long, env = "CAIRN_MINIMUM_WORK", value_name = "WORK")]
     pub minimum_work: Option<Work>,
+    /// Serve metrics for Prometheus at http://IP:PORT/metrics, without a password: bind 127.0.0.1 or a private address
+    #[arg(long, env = "CAIRN_METRICS_LISTEN", value_name = "IP:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Send spans of blocks and payments to an OpenTelemetry collector, by OTLP over HTTP
+    #[arg(long, env = "CAIRN_OTLP", value_name = "URL")]
+    pub otlp: Option<String>,
+    /// How log lines are written
+    #[arg(long, env = "CAIRN_LOG_FORMAT", value_name = "FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// Let the RPC delay, lose and block the traffic with peers, on chains for development alone
+    #[arg(long, env = "CAIRN_LAB", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub lab: Option<bool>,
     /// Make everything but the block files anew from them, then go on
     #[arg(long)]
     pub reindex: bool,
@@ -149,6 +164,10 @@ impl NodeArgs {
             db_cache_mib: self.db_cache,
             assume_valid: self.assume_valid,
             minimum_work: self.minimum_work,
+            metrics_listen: self.metrics_listen,
+            otlp: self.otlp.clone(),
+            log_format: self.log_format.map(Into::into),
+            lab: self.lab,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     chain_file::{ChainFileError, ChainSpec},
     live::{NodeConfig, mining::MiningConfig},
     store::StoreOptions,
+    telemetry::{self, LogFormat},
 };
 
 /// The name of the configuration file in a data folder.
@@ -64,6 +65,14 @@ pub struct Settings {
     pub assume_valid: Option<BlockHash>,
     /// The work that a chain must show before its headers are kept, 64 hexadecimal digits.
     pub minimum_work: Option<Work>,
+    /// Where metrics are served.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The OpenTelemetry collector that spans are sent to.
+    pub otlp: Option<String>,
+    /// How log lines are written.
+    pub log_format: Option<LogFormat>,
+    /// Whether the network's conditions can be made worse by RPC.
+    pub lab: Option<bool>,
 }
 
 /// Why settings make no configuration.
@@ -106,6 +115,15 @@ pub enum ConfigError {
         most = DB_CACHE_MIB.end()
     )]
     DbCache(u32),
+    /// Conditions on demand where there is something to lose.
+    #[error(
+        "--lab breaks the network on demand and is for chains for development alone, which {0} is not: leave it \
+         out, or use --chain dev"
+    )]
+    LabOnRealChain(String),
+    /// The collector's URL is of no use.
+    #[error(transparent)]
+    Otlp(#[from] telemetry::otlp::UrlError),
     /// The data folder is a file.
     #[error("the data folder {0} is a file: name a folder with --datadir")]
     NotAFolder(PathBuf),
@@ -164,6 +182,10 @@ impl Settings {
             db_cache_mib: self.db_cache_mib.or(below.db_cache_mib),
             assume_valid: self.assume_valid.or(below.assume_valid),
             minimum_work: self.minimum_work.or(below.minimum_work),
+            metrics_listen: self.metrics_listen.or(below.metrics_listen),
+            otlp: self.otlp.or(below.otlp),
+            log_format: self.log_format.or(below.log_format),
+            lab: self.lab.or(below.lab),
         }
     }
 
@@ -196,6 +218,13 @@ impl Settings {
         let ChainSpec { chain, lab } = self.chain_spec()?;
         let ports = default_ports(&chain.params().name);
         let store = self.store_options()?;
+        let has_conditions = self.lab.unwrap_or(false);
+        if has_conditions && !lab {
+            return Err(ConfigError::LabOnRealChain(chain.params().name.clone()));
+        }
+        if let Some(url) = &self.otlp {
+            telemetry::otlp::check_url(url)?;
+        }
         let rpc_account = match (self.rpc_user, self.rpc_password) {
             (Some(user), Some(password)) => Some((user, password)),
             (None, None) => None,
@@ -215,6 +244,9 @@ impl Settings {
         };
         Ok(NodeConfig {
             lab,
+            has_conditions,
+            metrics_listen: self.metrics_listen,
+            telemetry: telemetry::Options { format: self.log_format.unwrap_or_default(), otlp: self.otlp },
             datadir,
             store,
             reindex: false,

@@ -9,6 +9,7 @@ pub mod config;
 pub mod devnet;
 pub mod engine;
 pub mod live;
+pub mod metrics;
 pub mod p2p;
 pub mod shutdown;
 pub mod store;

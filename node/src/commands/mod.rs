@@ -26,20 +26,24 @@ use anyhow::Context;
 use clap::Parser;
 
 #[cfg(feature = "failpoints")]
-use crate::store::failpoint::{NAMES, VARIABLE};
+use crate::store::failpoint::{NAMES, PANIC_VARIABLE, PARTS, VARIABLE};
 use crate::{
     cli::{Cli, Command},
     shutdown,
 };
 
 /// All that the program does: reads the command line, does what was asked, says what went wrong. With the
-/// feature `failpoints`, `CAIRN_FAILPOINT=list` lists them.
+/// feature `failpoints`, `CAIRN_FAILPOINT=list` and `CAIRN_PANIC=list` list them.
 #[must_use]
 pub fn main() -> ExitCode {
     shutdown::abort_on_panic();
     #[cfg(feature = "failpoints")]
     if std::env::var(VARIABLE).is_ok_and(|value| value == "list") {
         return exit_code(answer(NAMES.join("\n")), ErrorForm::Text);
+    }
+    #[cfg(feature = "failpoints")]
+    if std::env::var(PANIC_VARIABLE).is_ok_and(|value| value == "list") {
+        return exit_code(answer(PARTS.join("\n")), ErrorForm::Text);
     }
     let command = Cli::parse().command;
     let form = error_form(&command);

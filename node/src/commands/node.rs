@@ -1,22 +1,33 @@
 //! `cairn node`: a full node until it is told to end.
 
 use std::{
+    io::IsTerminal,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::Context;
+use tokio::time::MissedTickBehavior;
 
+use super::progress::SyncBar;
 use crate::{
     cli::NodeArgs,
     config::{Settings, default_datadir},
-    live::{self, NodeConfig},
+    engine::sync::Phase,
+    live::{self, NodeConfig, thread::EngineHandle},
     shutdown, telemetry,
 };
 
 /// Threads of the runtime that serves network and RPC. A laptop runs four nodes; what takes long, the engine,
 /// the miner and the checking of signatures, has threads of its own.
 const RUNTIME_THREADS: usize = 2;
+
+/// How often the log tells what its budget has kept back.
+const LOG_BUDGET_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the bar of a node that catches up moves, at the most.
+const BAR_INTERVAL: Duration = Duration::from_millis(500);
+/// From how many blocks on catching up is worth a bar.
+const LEAST_BEHIND: u32 = 12;
 
 /// How long what cannot be interrupted may hold up the end of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,7 +38,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 /// What could not start, or what failed.
 pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
     let config = configuration(args)?;
-    telemetry::start("info");
+    let _telemetry = telemetry::start_with("info", &config.telemetry);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .enable_all()
@@ -49,10 +60,43 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
             () = stdin_closed => {}
         }
     };
-    let outcome = runtime.block_on(live::run(config, stop));
+    let started = |engine: &EngineHandle| {
+        tokio::spawn(report_log_budget());
+        if std::io::stderr().is_terminal() {
+            tokio::spawn(show_catching_up(engine.clone()));
+        }
+    };
+    let outcome = runtime.block_on(live::run(config, stop, started));
+    telemetry::report_suppressed();
     // Work that cannot be interrupted, such as a search that somebody asked for, is left behind.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(outcome?)
+}
+
+/// Says now and then how many log lines were kept back.
+async fn report_log_budget() {
+    let mut ticks = tokio::time::interval(LOG_BUDGET_INTERVAL);
+    loop {
+        ticks.tick().await;
+        telemetry::report_suppressed();
+    }
+}
+
+/// Shows a bar while the node catches up with its peers.
+async fn show_catching_up(engine: EngineHandle) {
+    let mut shown: Option<SyncBar> = None;
+    let mut ticks = tokio::time::interval(BAR_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Ok(progress) = engine.call(|engine, _| engine.sync_progress()).await else { return };
+        let behind = progress.of_blocks.saturating_sub(progress.blocks);
+        if progress.phase == Phase::Done || (progress.phase == Phase::Blocks && behind == 0) {
+            shown = None;
+        } else if behind >= LEAST_BEHIND || progress.phase == Phase::Presync || shown.is_some() {
+            shown.get_or_insert_with(SyncBar::start).advance(&progress);
+        }
+    }
 }
 
 /// Flags and environment over the configuration file over defaults.

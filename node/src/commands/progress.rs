@@ -7,9 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::transfer::Progress;
+use crate::{
+    engine::sync::{Phase, SyncProgress},
+    telemetry,
+    transfer::Progress,
+};
 
 /// How long something may take before it shows a sign of life.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -103,6 +107,46 @@ impl Drop for BlockBar {
     }
 }
 
+/// A bar of a node that catches up with its peers: blocks, payments a second, and the time that is left. Log lines go
+/// above it.
+pub struct SyncBar {
+    bar: ProgressBar,
+}
+
+impl SyncBar {
+    /// Shows a bar.
+    pub fn start() -> Self {
+        let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos} of {len} blocks  {msg}");
+        // Draws only where stderr is a terminal.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(style.expect("a test draws this template").progress_chars("=> "));
+        telemetry::show_bar(Some(bar.clone()));
+        Self { bar }
+    }
+
+    /// Shows how far the node is.
+    pub fn advance(&self, progress: &SyncProgress) {
+        self.bar.set_prefix(match progress.phase {
+            Phase::Presync => "weighing headers",
+            Phase::Headers => "fetching headers",
+            Phase::Blocks | Phase::Done => "catching up",
+        });
+        self.bar.set_length(u64::from(progress.of_blocks));
+        self.bar.set_position(u64::from(progress.blocks));
+        let left = progress
+            .left_secs
+            .map_or_else(String::new, |secs| format!("  {} left", HumanDuration(Duration::from_secs(secs))));
+        self.bar.set_message(format!("{} payments/s{left}", progress.payments_per_sec));
+    }
+}
+
+impl Drop for SyncBar {
+    fn drop(&mut self) {
+        telemetry::show_bar(None);
+        self.bar.finish_and_clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +160,32 @@ mod tests {
         bar.advance(Progress::Done(Step { blocks: 5, payments: 100 }));
         assert_eq!((bar.bar.length(), bar.bar.position()), (Some(10), 9));
         assert!(bar.bar.message().ends_with("payments/s"), "{}", bar.bar.message());
+    }
+
+    #[test]
+    fn a_node_that_catches_up_shows_blocks_and_payments() {
+        let bar = SyncBar::start();
+        let progress = SyncProgress {
+            phase: Phase::Blocks,
+            blocks: 150,
+            of_blocks: 400,
+            payments: 3_000,
+            payments_per_sec: 1_234,
+            left_secs: Some(90),
+            window_blocks: 0,
+            window_bytes: 0,
+        };
+        bar.advance(&progress);
+        assert_eq!((bar.bar.length(), bar.bar.position()), (Some(400), 150));
+        assert_eq!(bar.bar.message(), "1234 payments/s  2 minutes left");
+        bar.advance(&SyncProgress { left_secs: None, phase: Phase::Headers, ..progress });
+        assert_eq!(
+            (bar.bar.message().as_str(), bar.bar.prefix().as_str()),
+            ("1234 payments/s", "fetching headers")
+        );
+        let drawn = bar.bar.clone();
+        drop(bar);
+        assert!(drawn.is_finished());
     }
 
     #[test]

@@ -7,12 +7,14 @@
 mod advice;
 pub mod conduct;
 mod conversation;
+pub mod figures;
 pub mod mempool;
 mod peers;
 mod relay;
 pub mod sync;
 #[cfg(test)]
 mod tests;
+mod trails;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,6 +36,7 @@ use self::{
     },
     peers::PeerState,
     sync::{Pace, Window},
+    trails::Trails,
 };
 use crate::p2p::{FromNet, Peer, RequestId, ToNet};
 
@@ -87,6 +90,8 @@ pub struct Engine<S> {
     /// When the last event came.
     heard_ms: u64,
     is_restoring: bool,
+    /// The way of each block, for those who watch.
+    trails: Trails,
 }
 
 impl<S: Store> Engine<S> {
@@ -109,6 +114,7 @@ impl<S: Store> Engine<S> {
             reannounced_ms: 0,
             heard_ms: 0,
             is_restoring: false,
+            trails: Trails::default(),
         }
     }
 
@@ -138,8 +144,9 @@ impl<S: Store> Engine<S> {
     /// [`StoreError`]; the node must stop.
     pub fn flush(&mut self) -> Result<(), StoreError> {
         let flushed = self.ledger.flush();
-        if let Err(error) = &flushed {
-            self.note_storage(error);
+        match &flushed {
+            Ok(()) => self.trails.flushed(),
+            Err(error) => self.note_storage(error),
         }
         flushed
     }
@@ -269,8 +276,11 @@ impl<S: Store> Engine<S> {
         transactions: Vec<Arc<Transaction>>,
         now: Now,
     ) -> Vec<Result<TxId, AcceptError>> {
+        let spans: Vec<_> =
+            transactions.iter().map(|transaction| trails::payment(None, || transaction.txid())).collect();
         let outcomes = self.mempool.accept_batch(transactions, &self.ledger, now.wall);
-        for outcome in &outcomes {
+        for (outcome, span) in outcomes.iter().zip(&spans) {
+            trails::judged(span, outcome);
             match outcome {
                 Ok(txid) => {
                     self.remember(txid);
@@ -323,11 +333,15 @@ impl<S: Store> Engine<S> {
 
     /// As [`Self::take_block`], for blocks that came together: their signatures are verified together.
     fn take_blocks(&mut self, blocks: Vec<Arc<Block>>, now: Now) -> Result<Submitted, StoreError> {
+        blocks.iter().for_each(|block| self.trails.arrived(block));
         let copies = blocks.iter().map(|block| Block::clone(block)).collect();
         let submitted = self.ledger.submit_many(copies, now.wall)?;
         for (block, (hash, outcome)) in blocks.into_iter().zip(&submitted.outcomes) {
             if let Some(id) = self.stored_id(hash) {
                 self.window.arrived(&id);
+            }
+            if let Err(error) = outcome {
+                self.trails.refused(hash, error);
             }
             match outcome {
                 Ok(()) => self.last_block = Some(block),
@@ -337,6 +351,7 @@ impl<S: Store> Engine<S> {
         }
         self.look_for_ready();
         Self::report_refusals(&submitted.update);
+        self.trails.moved(&submitted.update);
         if submitted.update.moved_tip() {
             self.follow(&submitted.update, now)?;
         }

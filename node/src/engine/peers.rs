@@ -153,6 +153,7 @@ impl<S: Store> Engine<S> {
         }
         self.raise_best(peer, &tip);
         if unknown && more {
+            self.trails.heard(tip, Some(peer));
             self.ask_for_headers(peer, now);
         }
         self.fetch(now);

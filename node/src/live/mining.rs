@@ -13,7 +13,7 @@ use miner::{Job, Miner, MinerConfig, MinerError, Template, TemplateError, Templa
 use tokio::{sync::watch, time::Instant};
 
 use super::thread::{EngineHandle, LiveEngine, Pulse, Stopped};
-use crate::engine::Now;
+use crate::{engine::Now, store::failpoint};
 
 /// How long a template may be worked on before it gets the transactions that came since, and the time.
 const REFRESH: Duration = Duration::from_secs(2);
@@ -110,6 +110,7 @@ pub async fn run(
     let mut number = first_number();
     let (mut tip, mut moved_at) = (pulse.borrow().tip.id, Instant::now());
     loop {
+        failpoint::beat("miner");
         let seen = *pulse.borrow_and_update();
         if seen.tip.id != tip {
             (tip, moved_at) = (seen.tip.id, Instant::now());

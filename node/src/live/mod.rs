@@ -10,6 +10,7 @@ pub mod mempool_file;
 pub mod mining;
 pub mod rpc_url;
 pub mod thread;
+mod watched;
 
 use std::{
     net::SocketAddr,
@@ -41,15 +42,18 @@ use self::{
     clock::Clock,
     mining::MiningConfig,
     rpc_url::RpcUrlFile,
-    thread::{Beside, EngineError, NetQueues},
+    thread::{Beside, EngineError, EngineHandle, NetQueues},
+    watched::Watched,
 };
 use crate::{
     engine::Engine,
-    p2p::{ConnectionCaps, NetConfig, NetError, Service},
+    metrics::{self, Metrics},
+    p2p::{ConnectionCaps, NetConfig, NetError, Service, conditions::Lab},
     store::{
         DataDirLock, LockError, OpenStoreError, RocksStore, StoreOptions, StoreReader,
         index::{self, IndexHandle, IndexOptions},
     },
+    telemetry,
 };
 
 /// How long a second process waits for a dying one to let go of the data folder.
@@ -94,6 +98,12 @@ pub struct NodeConfig {
     pub assume_valid: Option<BlockHash>,
     /// The work that a chain must show before its headers are kept.
     pub minimum_work: Work,
+    /// Where metrics are served, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Whether the RPC may make the network worse, which needs a chain for development.
+    pub has_conditions: bool,
+    /// How the node tells of itself.
+    pub telemetry: telemetry::Options,
 }
 
 /// Why a node could not start or had to stop.
@@ -148,17 +158,22 @@ pub enum NodeError {
 /// The tasks of a running node. The end of any of them ends the node.
 type Parts = JoinSet<Result<(), NodeError>>;
 
-/// Runs a node until `stop` is done, its RPC is told to stop, or a part of it fails.
+/// Runs a node until `stop` is done, its RPC is told to stop, or a part of it fails. `started` is called once the
+/// engine runs, with a way to watch it.
 ///
 /// # Errors
 /// [`NodeError`]: what could not start, or what failed.
-pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+pub async fn run(
+    config: NodeConfig,
+    stop: impl Future<Output = ()>,
+    started: impl FnOnce(&EngineHandle),
+) -> Result<(), NodeError> {
     std::fs::create_dir_all(&config.datadir)
         .map_err(|error| NodeError::File { path: config.datadir.clone(), error })?;
     let lock = Arc::new(DataDirLock::acquire(&config.datadir, LOCK_WAIT)?);
     let shutdown = Arc::new(watch::channel(false).0);
     let mut parts = Parts::new();
-    let first = serve(config, lock.clone(), &shutdown, &mut parts, stop).await;
+    let first = serve(config, lock.clone(), &shutdown, &mut parts, stop, started).await;
     tracing::info!("shutting down");
     shutdown.send_replace(true);
     // The engine drops the ledger and the store with it, so that the folder is free before the lock is. What
@@ -178,6 +193,7 @@ async fn serve(
     shutdown: &Arc<watch::Sender<bool>>,
     parts: &mut Parts,
     stop: impl Future<Output = ()>,
+    started: impl FnOnce(&EngineHandle),
 ) -> Result<(), NodeError> {
     let stopping = shutdown.subscribe();
     let mut ledger = open_ledger(&config)?;
@@ -187,14 +203,23 @@ async fn serve(
     let tip = ledger.tip().id;
     tracing::info!(chain = %config.chain.params().name, height = %tip.height, hash = %tip.hash, "ledger open");
 
-    let service = Service::new(NetConfig {
+    let (mut registry, snapshot) = metrics::registry();
+    let metrics = Metrics::register(&mut registry, &config.chain.params().name);
+    let net = NetConfig {
         chain: config.chain.id(),
         listen: config.listen.clone(),
         bootstrap: config.bootstrap.clone(),
         identity_file: config.datadir.join("p2p.key"),
         caps: descriptors::fit(ConnectionCaps::default()),
-    })?;
+    };
+    let mut service = Service::metered(net, &mut registry)?;
+    let lab = config.has_conditions.then(|| Arc::new(Lab::default()));
+    if let Some(lab) = &lab {
+        tracing::warn!("the network's conditions can be made worse by RPC");
+        service = service.with_lab(Arc::clone(lab));
+    }
     let net_view = service.view();
+    telemetry::otlp::name_node(net_view.identity());
     let listener = rpc::server::bind(config.rpc_listen, config.rpc_allow_public).await?;
     let rpc_address = listener.local_addr().map_err(ServeError::Listener)?;
     let (_cookie, accounts) = accounts(&config)?;
@@ -212,9 +237,10 @@ async fn serve(
     };
     let engine = Engine::new(ledger, AGENT.into()).with_minimum_work(config.minimum_work);
     let mempool_file = config.datadir.join(mempool_file::MEMPOOL_FILE);
-    let beside = Beside { mempool_file, index: index.clone() };
+    let beside = Beside { mempool_file, index: index.clone(), metrics: metrics.clone() };
     let (engine, engine_end) = thread::spawn(engine, clock, queues, beside, stopping.clone())?;
     parts.spawn(async { Ok(engine_end.await.map_err(|_| NodeError::Panicked("the engine"))??) });
+    started(&engine);
     let net = service.run(commands, events, until(stopping.clone()));
     parts.spawn(async { Ok(net.await?) });
 
@@ -229,10 +255,29 @@ async fn serve(
             Ok(())
         });
     }
-    let connections =
-        Connections { engine, to_net, net: net_view.clone(), miner, shutdown: shutdown.clone(), index, lock };
+    if let Some(address) = config.metrics_listen {
+        let watched = Watched {
+            registry,
+            snapshot,
+            engine: engine.clone(),
+            net: net_view.clone(),
+            index: index.clone(),
+            coin_cache_limit_bytes: config.store.db_cache_bytes,
+        };
+        watched::serve(address, watched, stopping.clone(), parts).await?;
+    }
+    let connections = Connections {
+        engine,
+        to_net,
+        net: net_view.clone(),
+        miner,
+        shutdown: shutdown.clone(),
+        index,
+        lock,
+        lab,
+    };
     let backend = Arc::new(NodeBackend::new(&config, connections));
-    let server = ServerConfig { accounts, allowed_hosts: Vec::new(), observer: None };
+    let server = ServerConfig { accounts, allowed_hosts: Vec::new(), observer: Some(Arc::new(metrics)) };
     let rpc = rpc::server::serve(listener, backend, server, until(stopping.clone()));
     parts.spawn(async { Ok(rpc.await?) });
     tracing::info!(rpc = %rpc_address, "node started");

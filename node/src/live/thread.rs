@@ -4,7 +4,13 @@
 //! Whoever wants something sends a closure; whoever wants to know what happened watches [`Pulse`] or follows
 //! the broadcast of updates.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use chain::{
     ledger::{Tip, Update},
@@ -16,8 +22,9 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::{clock::Clock, mempool_file};
 use crate::{
     engine::{Action, Engine, Event, Now},
+    metrics::Metrics,
     p2p::{FromNet, ToNet},
-    store::{RocksStore, index::IndexHandle},
+    store::{RocksStore, failpoint, index::IndexHandle},
 };
 
 /// Closures that wait for the engine, at the most; then callers wait.
@@ -142,6 +149,8 @@ pub struct Beside {
     pub mempool_file: PathBuf,
     /// The indexer, which is woken while it is behind the tip.
     pub index: Option<IndexHandle>,
+    /// Where what happens is counted.
+    pub metrics: Metrics,
 }
 
 /// Starts the engine's thread. It ends when `shutdown` turns true or the store fails; the receiver then gets the
@@ -222,9 +231,12 @@ impl Live {
         // Verified anew between other events: who starts with a full mempool answers at once.
         let mut saved = VecDeque::from(mempool_file::read(&self.beside.mempool_file, &chain));
         self.engine.set_restoring(!saved.is_empty());
+        let mut flushed = self.pulse.borrow().tip;
         loop {
+            failpoint::beat("engine");
             let mut is_tick = false;
             let wake_ms = self.engine.next_wake_ms();
+            let begun;
             let actions = tokio::select! {
                 // On an orderly exit all is on the disk, so that not even a power loss costs a block.
                 _ = shutdown.wait_for(|stop| *stop) => {
@@ -235,24 +247,32 @@ impl Live {
                     self.engine.flush()?;
                     return Ok(self.engine.ledger().store().sync()?);
                 }
-                Some(message) = from_net.recv() => self.engine.on(Event::Net(message), self.clock.now())?,
+                Some(message) = from_net.recv() => {
+                    begun = Instant::now();
+                    self.engine.on(Event::Net(message), self.clock.now())?
+                }
                 Some(call) = calls.recv() => {
+                    begun = Instant::now();
                     call(&mut self.engine, self.clock.now());
                     self.engine.check_storage()?;
                     self.engine.drain()
                 }
                 // What has come already is heard first: what it says may be what was waited for.
                 () = sleep_until(wake_ms, &self.clock), if wake_ms.is_some() && from_net.is_empty() => {
+                    begun = Instant::now();
                     self.engine.on(Event::Wake, self.clock.now())?
                 }
                 () = std::future::ready(()), if self.engine.has_ready() => {
+                    begun = Instant::now();
                     self.engine.on(Event::Ready, self.clock.now())?
                 }
                 _ = ticks.tick() => {
                     is_tick = true;
+                    begun = Instant::now();
                     self.engine.on(Event::Tick, self.clock.now())?
                 }
                 () = std::future::ready(()), if !saved.is_empty() => {
+                    begun = Instant::now();
                     let batch = saved.drain(..saved.len().min(MAX_RESTORED)).collect();
                     let restored = self.engine.restore_mempool(batch, self.clock.now())?;
                     self.engine.set_restoring(!saved.is_empty());
@@ -260,12 +280,16 @@ impl Live {
                     self.engine.drain()
                 }
             };
+            let took = begun.elapsed();
             for action in actions {
                 match action {
                     // The network ends before the engine only at shutdown; then there is nobody to tell.
                     Action::Net(message) => drop(self.to_net.send(message).await),
                     // Nobody may be following.
-                    Action::Update(update) => drop(self.updates.send(update)),
+                    Action::Update(update) => {
+                        self.beside.metrics.moved(&update, took);
+                        drop(self.updates.send(update));
+                    }
                 }
             }
             // After the tip was announced: nobody waits for the disk. While there is more to come, the store decides
@@ -273,7 +297,12 @@ impl Live {
             let pulse = pulse_of(&self.engine);
             let rests = is_tick && self.pulse.borrow().tip.id == pulse.tip.id;
             if rests || !self.engine.is_catching_up() {
+                let begun = Instant::now();
                 self.engine.flush()?;
+                if flushed != pulse.tip {
+                    flushed = pulse.tip;
+                    self.beside.metrics.flushed(begun.elapsed());
+                }
             }
             // What is flushed later, at a tick, is seen at a later turn: until then the index is behind.
             if let Some(index) = self.beside.index.as_ref().filter(|index| index.tip() != pulse.tip.id) {

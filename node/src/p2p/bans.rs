@@ -24,6 +24,11 @@ impl Bans {
         evicted.map(|(_, peer)| peer)
     }
 
+    /// How many hold.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// When the next ban ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.0.front().map(|(end, _)| *end)

@@ -13,6 +13,7 @@ use super::{
     ConnectionCaps, NetError,
     codec::{HelloCodec, MessageCodec},
     doors::Doors,
+    conditions::Gate,
     gossip,
     wire::Kind,
 };
@@ -53,6 +54,7 @@ impl Names {
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     doors: Doors,
+    pub(super) gate: Gate,
     pub(super) bans: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     ping: ping::Behaviour,
     pub(super) hello: request_response::Behaviour<HelloCodec>,
@@ -73,6 +75,7 @@ impl Behaviour {
             .with_max_concurrent_streams(HELLO_STREAMS);
         Ok(Self {
             doors: Doors::new(*caps),
+            gate: Gate(None),
             bans: allow_block_list::Behaviour::default(),
             ping: ping::Behaviour::new(ping),
             hello: request_response::Behaviour::with_codec(

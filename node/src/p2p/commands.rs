@@ -19,8 +19,15 @@ use super::{
 };
 
 impl Service {
-    /// Does what the engine says.
+    /// Does what the engine says, as far as conditions let it.
     pub(super) fn obey(&mut self, command: ToNet) {
+        if let Some(command) = self.through_lab(command) {
+            self.act(command);
+        }
+    }
+
+    /// Does what the engine says.
+    pub(super) fn act(&mut self, command: ToNet) {
         match command {
             ToNet::Request { peer, id, request } => {
                 if let Err(failure) = self.ask(peer, id, request) {
@@ -121,7 +128,8 @@ impl Service {
                     self.view.gossip_dropped.add_one();
                     self.report(&peer, &message, MessageAcceptance::Ignore);
                 }
-                self.tell(FromNet::Transaction { peer, gossip, transaction });
+                let told = FromNet::Transaction { peer, gossip, transaction };
+                self.tell_of_payment(&identity, peer, gossip, told);
             }
             None => {
                 self.view.gossip_dropped.add_one();
@@ -130,7 +138,7 @@ impl Service {
         }
     }
 
-    fn report(&mut self, peer: &PeerId, message: &MessageId, acceptance: MessageAcceptance) {
+    pub(super) fn report(&mut self, peer: &PeerId, message: &MessageId, acceptance: MessageAcceptance) {
         let gossip = &mut self.swarm.behaviour_mut().gossip;
         if !gossip.report_message_validation_result(message, peer, acceptance) {
             tracing::debug!(%message, "the verdict came too late");

@@ -152,6 +152,16 @@ impl Dials {
         }
     }
 
+    /// Whatever waits is dialled now: something has changed for the better.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        for dial in &mut self.list {
+            if let State::Waiting(due) = &mut dial.state {
+                *due = now.min(*due);
+                dial.failures = 0;
+            }
+        }
+    }
+
     fn position(&self, connection: ConnectionId) -> Option<usize> {
         let dials = |dial: &Dial| matches!(dial.state, State::Dialling(dialled) if dialled == connection);
         self.list.iter().position(dials)

@@ -5,7 +5,9 @@ use std::io;
 use libp2p::{
     PeerId,
     core::upgrade::NegotiationError,
-    gossipsub, ping,
+    gossipsub,
+    metrics::Recorder,
+    ping,
     request_response::{self, InboundFailure, Message, OutboundFailure},
 };
 
@@ -25,6 +27,11 @@ type MessageEvent = request_response::Event<Result<Request, WireError>, Result<R
 impl Service {
     /// Takes in what a protocol reports.
     pub(super) fn hear_protocol(&mut self, event: BehaviourEvent) {
+        match &event {
+            BehaviourEvent::Gossip(event) => self.metrics.record(event),
+            BehaviourEvent::Ping(event) => self.metrics.record(event),
+            _ => {}
+        }
         match event {
             BehaviourEvent::Hello(event) => self.hear_hello(event),
             BehaviourEvent::Status(event) => self.hear_message(Kind::Status, event),

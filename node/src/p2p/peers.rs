@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -52,6 +52,7 @@ pub struct NetView {
     identity: String,
     peers: RwLock<BTreeMap<Peer, PeerInfo>>,
     listening: watch::Sender<Vec<String>>,
+    bans: AtomicUsize,
     /// Peers sent away because they do not speak our chain's protocols (threat P24).
     pub other_chain: Count,
     /// Peers sent away because a message of theirs broke the limits or did not decode.
@@ -90,6 +91,16 @@ impl NetView {
     #[must_use]
     pub fn watch_listening(&self) -> watch::Receiver<Vec<String>> {
         self.listening.subscribe()
+    }
+
+    /// The bans that hold.
+    #[must_use]
+    pub fn bans(&self) -> usize {
+        self.bans.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_bans(&self, bans: usize) {
+        self.bans.store(bans, Ordering::Relaxed);
     }
 
     pub(super) fn insert(&self, info: PeerInfo) {

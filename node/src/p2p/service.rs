@@ -9,7 +9,8 @@ use futures::{FutureExt, StreamExt};
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     core::ConnectedPoint,
-    gossipsub::TopicHash,
+    gossipsub::{self, TopicHash},
+    metrics::{Metrics, Recorder, Registry},
     swarm::{ConnectionId, DialError, SwarmEvent},
 };
 use tokio::{
@@ -21,14 +22,16 @@ use super::{
     FromNet, NetConfig, NetError, RequestFailure, ToNet,
     bans::Bans,
     behaviour::{Behaviour, BehaviourEvent, Names},
+    conditions::{Held, Lab},
     conduct::{Consequence, Misconduct},
     dials::Dials,
     gossip::{self, Unheard, Unjudged},
-    identity,
+    holding, identity,
     peers::{NetView, PeerInfo, now_secs},
     sessions::{Sessions, Settled},
     transport,
 };
+use crate::store::failpoint;
 
 /// Events that wait for the engine while the network is still read; beyond it, peers have to wait.
 const OUTBOX_PAUSE: usize = 64;
@@ -50,6 +53,9 @@ pub struct Service {
     pub(super) unheard: Unheard,
     pub(super) unjudged: Unjudged,
     pub(super) view: Arc<NetView>,
+    pub(super) metrics: Metrics,
+    pub(super) lab: Option<Arc<Lab>>,
+    pub(super) held: Held,
     outbox: VecDeque<FromNet>,
 }
 
@@ -59,9 +65,22 @@ impl Service {
     /// # Errors
     /// [`NetError`] where the key file, an address or a port is not as it should be.
     pub fn new(config: NetConfig) -> Result<Self, NetError> {
+        Self::metered(config, &mut Registry::default())
+    }
+
+    /// The same, counting in `registry`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn metered(config: NetConfig, registry: &mut Registry) -> Result<Self, NetError> {
         let key = identity::load_or_create(&config.identity_file)?;
         let names = Names::of(&config.chain);
-        let mut swarm = transport::new_swarm(&key, Behaviour::new(&names, &config.caps)?)?;
+        let mut behaviour = Behaviour::new(&names, &config.caps)?;
+        behaviour.gossip = behaviour.gossip.with_metrics(
+            registry.sub_registry_with_prefix("libp2p_gossipsub"),
+            gossipsub::MetricsConfig::default(),
+        );
+        let mut swarm = transport::new_swarm(&key, behaviour, registry)?;
         for text in &config.listen {
             let listen = |reason: String| NetError::Listen { address: text.clone(), reason };
             let (address, _) = transport::parse_address(text)?;
@@ -89,6 +108,9 @@ impl Service {
             unheard: Unheard::default(),
             unjudged: Unjudged::default(),
             view,
+            metrics: Metrics::new(registry),
+            lab: None,
+            held: Held::default(),
             outbox: VecDeque::new(),
         };
         // What is known at once is taken in at once: above all the ports that the system has chosen.
@@ -118,9 +140,11 @@ impl Service {
     ) -> Result<(), NetError> {
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
+            failpoint::beat("network");
             self.flush(&events);
             self.do_what_is_due(Instant::now());
-            let due = self.dials.next_due().into_iter().chain(self.bans.next_end()).min();
+            let dues = [self.dials.next_due(), self.bans.next_end(), self.held.next_due()];
+            let due = dues.into_iter().flatten().min();
             let timer = async {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -130,6 +154,7 @@ impl Service {
             tokio::select! {
                 () = &mut shutdown => return Ok(()),
                 () = timer => {}
+                () = holding::changed(self.lab.clone()) => self.conditions_changed(),
                 permit = events.reserve(), if !self.outbox.is_empty() => match (permit, self.outbox.pop_front()) {
                     (Ok(permit), Some(event)) => permit.send(event),
                     (Err(_), _) => return Ok(()),
@@ -155,8 +180,10 @@ impl Service {
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
+        self.release_held(now);
         while let Some(peer) = self.bans.take_ended(now) {
             self.swarm.behaviour_mut().bans.unblock_peer(peer);
+            self.view.set_bans(self.bans.len());
         }
         while let Some((address, identity)) = self.dials.due(now) {
             if identity.is_some_and(|identity| self.sessions.is_connected(&identity)) {
@@ -192,6 +219,7 @@ impl Service {
     }
 
     fn hear(&mut self, event: SwarmEvent<BehaviourEvent>) -> Result<(), NetError> {
+        self.metrics.record(&event);
         match event {
             SwarmEvent::Behaviour(event) => self.hear_protocol(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -293,6 +321,7 @@ impl Service {
     /// Ends a session for the engine: its requests fail, then it is gone.
     fn settle(&mut self, identity: &PeerId) {
         let Some(Settled { peer, was_ready, unanswered }) = self.sessions.settle(identity) else { return };
+        self.end_held(peer);
         for id in unanswered {
             self.tell(FromNet::Response { peer, id, result: Err(RequestFailure::Disconnected) });
         }
@@ -328,6 +357,7 @@ impl Service {
         if let Some(evicted) = evicted {
             bans.unblock_peer(evicted);
         }
+        self.view.set_bans(self.bans.len());
     }
 
     /// Sends a peer away. For the engine it is gone at once; its connections close in their own time, which a

@@ -180,6 +180,18 @@ impl Sessions {
         self.replies.remove(&reply)
     }
 
+    /// Who waits for an answer.
+    pub(super) fn asker(&self, reply: Reply) -> Option<(Peer, PeerId)> {
+        let waits = |session: &Session| session.asking.values().any(|waiting| *waiting == reply);
+        let mut sessions = self.by_identity.iter();
+        sessions.find(|(_, session)| waits(session)).map(|(identity, session)| (session.peer, *identity))
+    }
+
+    /// Everyone who has a connection.
+    pub(super) fn identities(&self) -> Vec<PeerId> {
+        self.by_identity.keys().copied().collect()
+    }
+
     /// A peer's request has ended, with its response sent or without. Returns whether we had answered it.
     pub(super) fn ended(&mut self, identity: &PeerId, kind: Kind, request: InboundRequestId) -> bool {
         let session = self.by_identity.get_mut(identity);

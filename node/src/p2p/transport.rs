@@ -16,6 +16,7 @@ use libp2p::{
     },
     dns,
     identity::Keypair,
+    metrics::{BandwidthTransport, Registry},
     multiaddr::Protocol,
     noise, swarm, tcp, yamux,
 };
@@ -32,14 +33,22 @@ const MAX_NEGOTIATING_STREAMS: usize = 64;
 const IDLE_TIMEOUT_SECS: u64 = 600;
 
 /// The swarm: transport, protocols and limits together.
-pub(super) fn new_swarm(key: &Keypair, behaviour: Behaviour) -> Result<Swarm<Behaviour>, NetError> {
+pub(super) fn new_swarm(
+    key: &Keypair,
+    behaviour: Behaviour,
+    registry: &mut Registry,
+) -> Result<Swarm<Behaviour>, NetError> {
     let config = swarm::Config::with_tokio_executor()
         // One protocol a behaviour and no wait for its confirmation: a request takes one round trip, not two.
         .with_substream_upgrade_protocol_override(Version::V1Lazy)
         .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)
         .with_dial_concurrency_factor(NonZeroU8::MIN)
         .with_idle_connection_timeout(Duration::from_secs(IDLE_TIMEOUT_SECS));
-    Ok(Swarm::new(new_transport(key)?, behaviour, PeerId::from(key.public()), config))
+    // Bytes are counted below all protocols, so that none can be forgotten.
+    let transport = BandwidthTransport::new(new_transport(key)?, registry)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed();
+    Ok(Swarm::new(transport, behaviour, PeerId::from(key.public()), config))
 }
 
 fn new_transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {

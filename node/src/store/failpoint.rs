@@ -6,13 +6,16 @@
 //! from 1 on. The action is `kill` (SIGKILL to this very process, as `kill -9` does it, and the kernel when memory
 //! runs out) or `enospc` (an error, as a full disk gives it). Tests in this crate arm a point for their own thread.
 //!
+//! Beside them are the hearts of threads and tasks, where a test may plant a panic ([`beat`], threat S12): the variable
+//! `CAIRN_PANIC` names the one, see [`PARTS`].
+//!
 //! It never does anything unless it is armed, and a name or form that it does not know is an error at the
 //! first write rather than a test that tests nothing.
 
-#[cfg(any(test, feature = "failpoints"))]
-pub(crate) use self::armed::hit;
 #[cfg(test)]
 pub(crate) use self::armed::{arm, disarm};
+#[cfg(any(test, feature = "failpoints"))]
+pub(crate) use self::armed::{beat, hit};
 
 /// The environment variable that arms a fail point.
 #[cfg(any(test, feature = "failpoints"))]
@@ -69,6 +72,21 @@ pub const NAMES: &[&str] = &[
     "reindex.rows.before",
     "reindex.rows.after",
 ];
+
+/// The environment variable that plants a panic.
+#[cfg(any(test, feature = "failpoints"))]
+pub const PANIC_VARIABLE: &str = "CAIRN_PANIC";
+
+/// The threads and tasks in which a panic can be planted: the engine's thread, the network's task, a call of the
+/// RPC, a read on a thread that may block, the indexer's thread, the miner's task, a scrape of the metrics, and
+/// what sends spans.
+#[cfg(any(test, feature = "failpoints"))]
+pub const PARTS: &[&str] = &["engine", "network", "rpc", "reading", "indexer", "miner", "metrics", "otlp"];
+
+/// Passes the heart of a thread or task; without the feature nothing can be planted there.
+#[cfg(not(any(test, feature = "failpoints")))]
+#[inline(always)]
+pub(crate) const fn beat(_part: &'static str) {}
 
 /// Passes the fail point `name`; without the feature there is none.
 ///

@@ -124,6 +124,13 @@ impl RocksStore {
         self.shared.database.settle()
     }
 
+    /// The memory that coins occupy before the database, in bytes, and how many of them await a flush.
+    #[must_use]
+    pub fn coin_cache(&self) -> (usize, usize) {
+        let coins = self.coins.lock();
+        (coins.bytes(), coins.dirty())
+    }
+
     /// The number of a header that must be here.
     fn known_number(&self, hash: &BlockHash) -> Result<u32, StoreError> {
         let number = self.snapshot().number(hash)?;

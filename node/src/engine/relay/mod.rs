@@ -43,6 +43,7 @@ impl<S: Store> Engine<S> {
             (Some(*peer) != except && tip != Some(hash) && state.has != Some(hash)).then_some(*peer)
         };
         let peers: Vec<Peer> = self.peers.iter().filter_map(lacks).take(MAX_PUSHES).collect();
+        self.trails.announced(&hash, peers.len());
         for peer in peers {
             if let Some(state) = self.peers.get_mut(&peer) {
                 state.has = Some(hash);
@@ -59,6 +60,7 @@ impl<S: Store> Engine<S> {
         now: Now,
     ) -> Result<PushReply, StoreError> {
         let hash = block.hash();
+        self.trails.heard(hash, Some(peer));
         if let Some(state) = self.peers.get_mut(&peer) {
             state.has = Some(hash);
         }

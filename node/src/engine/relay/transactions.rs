@@ -15,6 +15,7 @@ use crate::{
         Engine, Now,
         conduct::fault_of_transaction,
         mempool::{AcceptError, Giver},
+        trails,
     },
     p2p::{Peer, ToNet, wire::Verdict},
 };
@@ -49,9 +50,12 @@ impl<S: Store> Engine<S> {
         now: Now,
     ) -> Result<Verdict, StoreError> {
         let giver = Giver(peer.0);
+        let span = trails::payment(Some(peer), || transaction.txid());
         let mut outcomes =
             self.mempool.accept_from(giver, vec![Arc::new(transaction)], &self.ledger, now.wall);
-        match outcomes.pop().expect("one transaction has one outcome") {
+        let outcome = outcomes.pop().expect("one transaction has one outcome");
+        trails::judged(&span, &outcome);
+        match outcome {
             Ok(txid) => {
                 tracing::debug!(%peer, %txid, "transaction accepted");
                 self.remember(&txid);

@@ -2,6 +2,7 @@
 
 mod audit;
 mod indexed;
+mod lab;
 mod reading;
 mod reasons;
 mod transactions;
@@ -33,7 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
     indexed::read_indexed,
-    reasons::{not_taken, refused},
+    reasons::{ahead_of_the_clock, not_taken, refused},
     transactions::{check, judge, store_failed, submit_transaction},
     view::EngineView,
 };
@@ -45,8 +46,8 @@ use super::{
 };
 use crate::{
     engine::Now,
-    p2p::{DialRefusal, NetView, ToNet},
-    store::{DataDirLock, index::IndexHandle},
+    p2p::{DialRefusal, NetView, ToNet, conditions::Lab},
+    store::{DataDirLock, failpoint, index::IndexHandle},
 };
 
 /// Templates that are remembered for submissions without transactions.
@@ -76,6 +77,8 @@ pub struct Connections {
     pub index: Option<IndexHandle>,
     /// Held by whoever still reads from the store.
     pub lock: Arc<DataDirLock>,
+    /// The conditions of the network, where they can be set.
+    pub lab: Option<Arc<Lab>>,
 }
 
 /// What the RPC server calls.
@@ -194,18 +197,6 @@ fn template_data(number: u64, template: &Template, fees: &[Amount]) -> TemplateD
         bits: template.bits,
         coinbase: template.coinbase_with(0),
         transactions: template.transactions.iter().zip(fees).map(entry).collect(),
-    }
-}
-
-/// Blocks on demand carry times above the median of those before them, and may run ahead of the clock only so far.
-fn ahead_of_the_clock(error: &impl std::fmt::Display) -> Rejection {
-    Rejection {
-        kind: RejectionKind::Refused,
-        reason: "time-too-new".into(),
-        details: format!(
-            "{error}; blocks were made faster than the clock goes: wait a little and ask again, or use a chain \
-             with --half-life 0"
-        ),
     }
 }
 
@@ -490,7 +481,12 @@ impl Backend for NodeBackend {
         })
     }
 
+    fn lab(&self) -> Option<&dyn rpc::backend::Lab> {
+        self.parts.lab.as_deref().map(|lab| lab as &dyn rpc::backend::Lab)
+    }
+
     fn uptime_secs(&self) -> u64 {
+        failpoint::beat("rpc");
         self.parts.engine.clock().uptime_secs()
     }
 

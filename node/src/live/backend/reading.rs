@@ -16,7 +16,10 @@ use super::{
     audit::{Audit, Finding, MAX_COINS},
     transactions::{height_of, store_failed},
 };
-use crate::{live::mempool_file, store::StoreReader};
+use crate::{
+    live::mempool_file,
+    store::{StoreReader, failpoint},
+};
 
 impl Connections {
     /// Runs `read` on a thread that may block. The data folder is not free before it has ended.
@@ -27,6 +30,7 @@ impl Connections {
         let lock = self.lock.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let _lock = lock;
+            failpoint::beat("reading");
             read()
         });
         reading.await.map_err(store_failed)

@@ -130,3 +130,15 @@ pub(super) fn spent_by(outpoint: &OutPoint, by: &chain::hash::TxId) -> Rejection
         ),
     }
 }
+
+/// Blocks on demand carry times above the median of those before them, and may run ahead of the clock only so far.
+pub(super) fn ahead_of_the_clock(error: &impl std::fmt::Display) -> Rejection {
+    Rejection {
+        kind: RejectionKind::Refused,
+        reason: "time-too-new".into(),
+        details: format!(
+            "{error}; blocks were made faster than the clock goes: wait a little and ask again, or use a chain \
+             with --half-life 0"
+        ),
+    }
+}

@@ -253,7 +253,6 @@ impl CoinCache {
     }
 
     /// Bytes that the cache takes.
-    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         let places = |table: &Table| table.capacity().saturating_mul(8) / 7;
         places(&self.young).saturating_add(places(&self.old)).saturating_mul(PLACE_BYTES)

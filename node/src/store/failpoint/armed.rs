@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::{NAMES, VARIABLE};
+use super::{NAMES, PANIC_VARIABLE, PARTS, VARIABLE};
 
 /// What a fail point does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,21 @@ pub(crate) fn hit(name: &'static str) -> io::Result<()> {
         local.point.as_ref().filter(reached).map(|point| point.action)
     });
     action.map_or(Ok(()), act)
+}
+
+/// Passes the heart of `part`: nothing, unless a panic is planted there.
+pub(crate) fn beat(part: &'static str) {
+    static PLANTED: OnceLock<Option<String>> = OnceLock::new();
+    match PLANTED.get_or_init(|| std::env::var(PANIC_VARIABLE).ok()).as_deref() {
+        // What a fault of ours would do, in this very thread.
+        Some(planted) if planted == part => {
+            std::panic::panic_any(format!("a panic was planted in {part}"));
+        }
+        Some(planted) if !PARTS.contains(&planted) || !PARTS.contains(&part) => {
+            std::panic::panic_any(format!("{PANIC_VARIABLE} names {planted}, of which nothing is known"));
+        }
+        _ => {}
+    }
 }
 
 /// Arms a point for this thread: its visit number `count` from now is an error.

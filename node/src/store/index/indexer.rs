@@ -23,7 +23,10 @@ use chain::{genesis::Chain, hash::BlockHash, height::Height, ledger::BlockId, st
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    super::fault::{Fault, OpenStoreError},
+    super::{
+        failpoint,
+        fault::{Fault, OpenStoreError},
+    },
     database::IndexDb,
     options::IndexOptions,
     reading::IndexSnapshot,
@@ -236,6 +239,7 @@ impl<S: BlockSource> Follower<S> {
 
     fn run(mut self, woken: &Receiver<()>) -> Result<(), StoreError> {
         loop {
+            failpoint::beat("indexer");
             let mut steps: u64 = 0;
             while !self.is_stopped() && self.step()? == Step::Moved {
                 steps += 1;
