@@ -41,6 +41,7 @@ use self::{
 
 mod bans;
 mod behaviour;
+pub mod book;
 mod codec;
 mod commands;
 pub mod conditions;
