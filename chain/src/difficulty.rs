@@ -76,13 +76,39 @@ pub fn next_bits(anchor: Anchor, parent_height: Height, parent_time: Time, rules
     next_target(anchor.target, time_diff_secs, height_diff, rules).to_compact()
 }
 
+/// [`next_bits`] with the mistake of rounding the exponent down, which forks a chain as soon as a block is early
+/// (threat C08): a bug to plant ([`crate::plant`]).
+pub(crate) fn next_bits_rounded_down(
+    anchor: Anchor,
+    parent_height: Height,
+    parent_time: Time,
+    rules: &Asert,
+) -> CompactTarget {
+    if rules.half_life_secs == 0 {
+        return anchor.bits;
+    }
+    let time_diff_secs = i128::from(parent_time.secs()) - i128::from(anchor.parent_time_secs);
+    let height_diff = i64::from(parent_height.get()) - i64::from(anchor.height.get());
+    let late = late_secs(time_diff_secs, height_diff, rules) * RADIX;
+    target_after(anchor.target, late.div_euclid(i128::from(rules.half_life_secs)), rules).to_compact()
+}
+
+/// How far the parent is behind its schedule, in seconds; negative where it is early.
+fn late_secs(time_diff_secs: i128, height_diff: i64, rules: &Asert) -> i128 {
+    time_diff_secs - i128::from(rules.spacing_secs) * (i128::from(height_diff) + 1)
+}
+
 /// The next target before it is cut to compact form: `anchor` times two to the power of (time passed -
 /// time scheduled) / half-life, at least 1 and at most the limit. `time_diff_secs` runs from the anchor's
 /// parent, `height_diff` from the anchor, both to the parent of the block in question.
 fn next_target(anchor: Target, time_diff_secs: i128, height_diff: i64, rules: &Asert) -> Target {
-    let scheduled_secs = i128::from(rules.spacing_secs) * (i128::from(height_diff) + 1);
     // Below 2^65 + 2^97 seconds times 2^16: far from the bounds of i128. `/` truncates toward zero.
-    let exponent = (time_diff_secs - scheduled_secs) * RADIX / i128::from(rules.half_life_secs);
+    let late_secs = late_secs(time_diff_secs, height_diff, rules);
+    target_after(anchor, late_secs * RADIX / i128::from(rules.half_life_secs), rules)
+}
+
+/// `anchor` times two to the power of `exponent`, which counts in units of 1 / [`RADIX`].
+fn target_after(anchor: Target, exponent: i128, rules: &Asert) -> Target {
     let doublings = exponent.div_euclid(RADIX);
     // 2^x for 0 <= x < 1 as a cubic whose error is below 0.013 %, in units of 1 / 65,536.
     let fraction = exponent.rem_euclid(RADIX).unsigned_abs();

@@ -10,6 +10,7 @@ use crate::{
     hash::{BlockHash, MerkleRoot},
     height::Height,
     params::{Params, ParamsError},
+    plant::Plant,
     transaction::{Coinbase, FREE_RUN_BYTES},
 };
 
@@ -41,6 +42,8 @@ pub enum GenesisError {
 #[derive(Clone, Debug)]
 pub struct Chain {
     inner: Arc<Inner>,
+    #[cfg(feature = "plants")]
+    plant: Option<Plant>,
 }
 
 #[derive(Debug)]
@@ -84,7 +87,11 @@ impl Chain {
             return Err(GenesisError::NotSolved);
         }
         let max_supply = params.max_supply();
-        Ok(Self { inner: Arc::new(Inner { params, max_supply, genesis, id }) })
+        Ok(Self {
+            inner: Arc::new(Inner { params, max_supply, genesis, id }),
+            #[cfg(feature = "plants")]
+            plant: None,
+        })
     }
 
     /// Searches the nonce of the genesis block: 2^32 hashes at the most.
@@ -128,6 +135,22 @@ impl Chain {
     #[must_use]
     pub fn dev() -> Self {
         Self::new(Params::dev(), DEV_NONCE).expect("a test holds the built-in chains against the rules")
+    }
+
+    /// The same chain with one rule wrong.
+    #[cfg(feature = "plants")]
+    #[must_use]
+    pub fn with_plant(self, plant: Plant) -> Self {
+        Self { plant: Some(plant), ..self }
+    }
+
+    /// Whether a rule is wrong on purpose: never where the feature is not compiled.
+    pub(crate) fn has_plant(&self, plant: Plant) -> bool {
+        #[cfg(feature = "plants")]
+        let planted = self.plant;
+        #[cfg(not(feature = "plants"))]
+        let planted: Option<Plant> = None;
+        planted == Some(plant)
     }
 
     /// The consensus parameters.

@@ -18,11 +18,12 @@ use self::{activation::Fresh, assumed::Assumed};
 pub use self::{activation::created_coins, advice::AdviceError};
 use crate::{
     block::{Block, Header},
-    check::{CheckedBlock, SpendContext, VerdictCache, VerifiedTransaction, check_header},
+    check::{CheckedBlock, SpendContext, VerdictCache, VerifiedTransaction, check_header_on},
     error::{BlockError, HeaderError, SubmitError},
     genesis::Chain,
     hash::BlockHash,
     height::Height,
+    plant::Plant,
     pow::{CompactTarget, Work},
     store::{Store, StoreError},
     time::Time,
@@ -300,7 +301,7 @@ impl<S: Store> Ledger<S> {
     /// The bits that the next block on the tip must carry (rule W4).
     #[must_use]
     pub fn next_bits(&self) -> CompactTarget {
-        self.tree.context(self.tip_node()).expected_bits(self.chain.params())
+        self.tree.context(self.tip_node()).expected_bits_on(&self.chain)
     }
 
     /// Adds headers, each standing on one before it or on one that is known. Their work is checked on all
@@ -342,7 +343,7 @@ impl<S: Store> Ledger<S> {
         if self.tree.node(parent).is_invalid() {
             return Err(HeaderError::InvalidParent(header.previous).into());
         }
-        let work = check_header(header, hash, &self.tree.context(parent), self.chain.params(), now)?;
+        let work = check_header_on(&self.chain, header, hash, &self.tree.context(parent), now)?;
         self.tree.insert(*header, *hash, parent, work)?;
         Ok(true)
     }
@@ -411,6 +412,10 @@ impl<S: Store> Ledger<S> {
         let block = match (checked, self.tree.find(hash)) {
             // Only the body that the header commits to can make the header invalid (threat C12).
             (Err(error @ SubmitError::Invalid(_)), Some(id)) => {
+                self.mark_invalid(id)?;
+                return Err(error);
+            }
+            (Err(error), Some(id)) if self.chain.has_plant(Plant::BodyFaultOnHeader) => {
                 self.mark_invalid(id)?;
                 return Err(error);
             }

@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod memory;
 pub mod merkle;
 pub mod params;
+pub mod plant;
 pub mod policy;
 pub mod pow;
 pub mod signature;

@@ -12,6 +12,7 @@ pub mod live;
 pub mod metrics;
 pub mod p2p;
 pub mod shutdown;
+pub mod sim;
 pub mod store;
 pub mod telemetry;
 pub mod transfer;

@@ -2,11 +2,13 @@
 
 use crate::{
     block::Header,
-    difficulty::{Anchor, Asert, next_bits},
+    difficulty::{Anchor, Asert, next_bits, next_bits_rounded_down},
     error::{HeaderError, SubmitError},
+    genesis::Chain,
     hash::BlockHash,
     height::Height,
     params::Params,
+    plant::Plant,
     pow::{CompactTarget, Target, Work},
     time::Time,
 };
@@ -29,6 +31,20 @@ impl HeaderContext {
     /// The bits that the next header must carry (rule W4).
     #[must_use]
     pub fn expected_bits(&self, params: &Params) -> CompactTarget {
+        self.bits_by(params, next_bits)
+    }
+
+    /// As [`Self::expected_bits`], on a chain in which that rule may be wrong on purpose.
+    pub(crate) fn expected_bits_on(&self, chain: &Chain) -> CompactTarget {
+        let is_planted = chain.has_plant(Plant::FloorDivision);
+        self.bits_by(chain.params(), if is_planted { next_bits_rounded_down } else { next_bits })
+    }
+
+    fn bits_by(
+        &self,
+        params: &Params,
+        by: fn(Anchor, Height, Time, &Asert) -> CompactTarget,
+    ) -> CompactTarget {
         let Some(anchor_time) = self.anchor_time else { return params.initial_bits };
         let (Ok(anchor), Ok(limit)) = (
             Anchor::at_first_block(anchor_time, params.initial_bits, params.spacing_secs),
@@ -39,7 +55,7 @@ impl HeaderContext {
         };
         let schedule =
             Asert { spacing_secs: params.spacing_secs, half_life_secs: params.half_life_secs, limit };
-        next_bits(anchor, self.height, self.time, &schedule)
+        by(anchor, self.height, self.time, &schedule)
     }
 
     /// The height of the next header.
@@ -76,9 +92,29 @@ pub fn check_header(
     params: &Params,
     now: Time,
 ) -> Result<Work, SubmitError> {
+    check_against(header, hash, context, (params, context.expected_bits(params)), now)
+}
+
+/// As [`check_header`], on a chain in which a rule may be wrong on purpose.
+pub(crate) fn check_header_on(
+    chain: &Chain,
+    header: &Header,
+    hash: &BlockHash,
+    context: &HeaderContext,
+    now: Time,
+) -> Result<Work, SubmitError> {
+    check_against(header, hash, context, (chain.params(), context.expected_bits_on(chain)), now)
+}
+
+fn check_against(
+    header: &Header,
+    hash: &BlockHash,
+    context: &HeaderContext,
+    (params, expected): (&Params, CompactTarget),
+    now: Time,
+) -> Result<Work, SubmitError> {
     let work = check_work(header, hash)?;
     context.next_height()?;
-    let expected = context.expected_bits(params);
     if header.bits != expected {
         return Err(HeaderError::WrongBits { found: header.bits, expected }.into());
     }

@@ -14,6 +14,7 @@ use crate::{
     genesis::Chain,
     hash::{BlockHash, TxId, WitnessTxId, sha256d},
     merkle::{FORBIDDEN_LEAF_BYTES, root_and_mutation},
+    plant::Plant,
     policy::{Demands, PublicKey},
     transaction::{Coinbase, Destination, MAX_DATA_BYTES, OutPoint, Output, Transaction},
 };
@@ -62,7 +63,7 @@ impl CheckedTransaction {
         if encoded.len() == FORBIDDEN_LEAF_BYTES {
             return Err(TransactionError::SixtyFourBytes);
         }
-        check_inputs(&transaction)?;
+        check_inputs(&transaction, chain)?;
         let output_sum = check_outputs(&transaction.outputs, chain.max_supply())?;
         let mut demands = Vec::with_capacity(transaction.witnesses.len());
         let mut addresses = Vec::with_capacity(transaction.witnesses.len());
@@ -146,12 +147,12 @@ impl CheckedTransaction {
     }
 }
 
-fn check_inputs(transaction: &Transaction) -> Result<(), TransactionError> {
+fn check_inputs(transaction: &Transaction, chain: &Chain) -> Result<(), TransactionError> {
     let (inputs, witnesses) = (transaction.inputs.len(), transaction.witnesses.len());
     if inputs == 0 {
         return Err(TransactionError::NoInputs);
     }
-    if let Some(twice) = find_repeated(&transaction.inputs) {
+    if let Some(twice) = find_repeated(&transaction.inputs).filter(|_| !chain.has_plant(Plant::DuplicateInput)) {
         return Err(TransactionError::DuplicateInput(*twice));
     }
     if inputs != witnesses {

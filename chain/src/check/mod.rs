@@ -10,6 +10,7 @@ mod run;
 mod spending;
 mod verdict;
 
+pub(crate) use contextual::check_header_on;
 pub use contextual::{HeaderContext, check_header, check_work};
 pub use isolated::{CheckedBlock, CheckedTransaction};
 pub use run::HeaderRun;

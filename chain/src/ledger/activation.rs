@@ -126,6 +126,13 @@ impl<S: Store> Ledger<S> {
                 watch(self.tip().id.height, self.tree.node(goal).height());
             }
             if let Some((id, error)) = self.connect_all(&path.applied, watch)? {
+                // What a block does to the coins of its parents never changes: they have (threat S10). To mark the
+                // block would send us from one branch to the other and back for ever.
+                if self.tree.node(id).was_connected() {
+                    let hash = self.tree.node(id).hash();
+                    let why = format!("{hash} was valid before, now {error}: the stored coins are damaged");
+                    return Err(StoreError::new(why));
+                }
                 refused.push((self.id(id), error));
                 self.mark_invalid(id)?;
             }

@@ -11,6 +11,7 @@ pub mod figures;
 pub mod mempool;
 mod peers;
 mod relay;
+mod sizes;
 pub mod sync;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use self::{
     sync::{Pace, Window},
     trails::Trails,
 };
+pub use self::sizes::{EnginePlants, Size};
 use crate::p2p::{FromNet, Peer, RequestId, ToNet};
 
 /// The time, as the engine is told it.
@@ -92,6 +94,7 @@ pub struct Engine<S> {
     is_restoring: bool,
     /// The way of each block, for those who watch.
     trails: Trails,
+    plants: EnginePlants,
 }
 
 impl<S: Store> Engine<S> {
@@ -115,6 +118,7 @@ impl<S: Store> Engine<S> {
             heard_ms: 0,
             is_restoring: false,
             trails: Trails::default(),
+            plants: EnginePlants::default(),
         }
     }
 
@@ -379,7 +383,11 @@ impl<S: Store> Engine<S> {
             let depth = update.reverted.len();
             tracing::warn!(height = %tip.id.height, hash = %tip.id.hash, depth, "reorganisation");
         }
-        let returned = self.mempool.follow(update, &self.ledger, now.wall)?;
+        let returned = if self.plants.stale_mempool {
+            Vec::new()
+        } else {
+            self.mempool.follow(update, &self.ledger, now.wall)?
+        };
         for checked in returned.iter().take(relay::MAX_REANNOUNCED) {
             self.publish(checked);
         }

@@ -37,6 +37,10 @@ impl Refused {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.order.len().max(self.known.len())
+    }
+
     /// The tip has moved: what was wrong may be right.
     pub(super) fn clear(&mut self) {
         self.known.clear();
@@ -100,6 +104,10 @@ impl DepartedList {
             // It has not left a second time since.
             self.found.remove(&oldest);
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len().max(self.found.len())
     }
 
     /// It is back.

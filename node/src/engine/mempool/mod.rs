@@ -202,6 +202,18 @@ impl Mempool {
         self.departed.find(txid)
     }
 
+    /// How many refused transactions are remembered, at most [`MAX_REFUSED`].
+    #[must_use]
+    pub fn refused_count(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// How many transactions are remembered that have left, at most [`MAX_DEPARTED`].
+    #[must_use]
+    pub fn departed_count(&self) -> usize {
+        self.departed.len()
+    }
+
     /// How many transactions wait.
     #[must_use]
     pub const fn len(&self) -> usize {

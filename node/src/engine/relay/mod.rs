@@ -30,7 +30,7 @@ const MAX_PUSHES: usize = 16;
 /// their headers show more work.
 const MAX_PUSH_DEPTH: u32 = 288;
 /// Blocks whose time has not come that are kept to be tried again (rule C2).
-const MAX_EARLY_BLOCKS: usize = 16;
+pub(super) const MAX_EARLY_BLOCKS: usize = 16;
 /// How far beyond the latest time a block's may lie that is kept until then, in seconds.
 const MAX_EARLY_SECS: u32 = 600;
 
