@@ -83,7 +83,9 @@ fn c19_a_selfish_miner_makes_nobody_flap() {
 
 #[test]
 fn p12_flooders_are_banned_and_nobody_else() {
-    for strategy in [Strategy::InvalidTransactions, Strategy::InvalidBlocks, Strategy::Mutator, Strategy::Liar] {
+    for strategy in
+        [Strategy::InvalidTransactions, Strategy::InvalidBlocks, Strategy::Mutator, Strategy::Liar]
+    {
         let mut scenario = Scenario::quiet(4);
         scenario.attackers.push((strategy, 0));
         for report in hold_for(2, &scenario) {

@@ -152,7 +152,9 @@ fn check_inputs(transaction: &Transaction, chain: &Chain) -> Result<(), Transact
     if inputs == 0 {
         return Err(TransactionError::NoInputs);
     }
-    if let Some(twice) = find_repeated(&transaction.inputs).filter(|_| !chain.has_plant(Plant::DuplicateInput)) {
+    if let Some(twice) =
+        find_repeated(&transaction.inputs).filter(|_| !chain.has_plant(Plant::DuplicateInput))
+    {
         return Err(TransactionError::DuplicateInput(*twice));
     }
     if inputs != witnesses {

@@ -30,6 +30,7 @@ use chain::{
     transaction::Transaction,
 };
 
+pub use self::sizes::{EnginePlants, Size};
 use self::{
     mempool::{
         AcceptError, MAX_MEMPOOL_MEMORY_BYTES, Mempool,
@@ -39,7 +40,6 @@ use self::{
     sync::{Pace, Window},
     trails::Trails,
 };
-pub use self::sizes::{EnginePlants, Size};
 use crate::p2p::{FromNet, Peer, RequestId, ToNet};
 
 /// The time, as the engine is told it.

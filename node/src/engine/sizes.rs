@@ -3,7 +3,12 @@
 
 use chain::store::Store;
 
-use super::{Engine, mempool::{MAX_DEPARTED, MAX_REFUSED}, relay::MAX_EARLY_BLOCKS, sync::{MAX_PRESYNC_BYTES, WINDOW_BLOCKS, WINDOW_BYTES}};
+use super::{
+    Engine,
+    mempool::{MAX_DEPARTED, MAX_REFUSED},
+    relay::MAX_EARLY_BLOCKS,
+    sync::{MAX_PRESYNC_BYTES, WINDOW_BLOCKS, WINDOW_BYTES},
+};
 
 /// Requests that may be open to one peer, at the most: those of each kind together, and what the window adds.
 const MAX_OPEN_REQUESTS: u64 = 64;

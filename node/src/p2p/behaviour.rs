@@ -12,8 +12,8 @@ use libp2p::{
 use super::{
     ConnectionCaps, NetError,
     codec::{HelloCodec, MessageCodec},
-    doors::Doors,
     conditions::Gate,
+    doors::Doors,
     gossip,
     wire::Kind,
 };

@@ -5,10 +5,7 @@
 //! ledger connects the blocks above again. A crash can be ordered at any write: that write fails, and the node
 //! must stop as it must on any failure of a disk (threat C06).
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use chain::{
     block::{Block, Header},

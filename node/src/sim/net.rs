@@ -186,8 +186,7 @@ impl Net {
             return Fate::Resets(now_ms + chance.between(1, 200));
         }
         let side = session.side_of(from);
-        let again_ms =
-            if chance.happens(weather.losses, 10_000) { chance.between(200, 3_000) } else { 0 };
+        let again_ms = if chance.happens(weather.losses, 10_000) { chance.between(200, 3_000) } else { 0 };
         let travel_ms = session.delay_ms[side] + chance.below(session.jitter_ms + 1) + again_ms;
         let arrives = (now_ms + travel_ms).max(session.clear_ms[side]);
         session.clear_ms[side] = arrives;

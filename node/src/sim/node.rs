@@ -157,7 +157,8 @@ impl Node {
         let rival = tree.leaves().map(|id| tree.node(id)).filter(|node| {
             node.work() == tip.work && node.is_complete() && !node.is_invalid() && node.hash() != tip.id.hash
         });
-        let Some(hash) = rival.map(chain::tree::Node::hash).last().filter(|hash| self.precious != Some(*hash))
+        let Some(hash) =
+            rival.map(chain::tree::Node::hash).last().filter(|hash| self.precious != Some(*hash))
         else {
             return Ok(Vec::new());
         };

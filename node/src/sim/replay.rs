@@ -196,7 +196,8 @@ impl Replay {
         let txid = transaction.txid();
         let mut inputs = 0u128;
         for outpoint in &transaction.inputs {
-            let coin = self.take(outpoint).ok_or_else(|| format!("{txid} spends {outpoint}, which is not"))?;
+            let coin =
+                self.take(outpoint).ok_or_else(|| format!("{txid} spends {outpoint}, which is not"))?;
             let mature = coin.height.saturating_add(self.maturity_blocks) <= height;
             if coin.coinbase && !mature {
                 return Err(format!("{txid} spends {outpoint}, which is too young"));
@@ -231,10 +232,7 @@ impl Replay {
     ///
     /// # Errors
     /// Which one could not be mined, and why.
-    pub fn check_waiting<'a>(
-        &self,
-        waiting: impl Iterator<Item = &'a Transaction>,
-    ) -> Result<(), String> {
+    pub fn check_waiting<'a>(&self, waiting: impl Iterator<Item = &'a Transaction>) -> Result<(), String> {
         let mut made: BTreeMap<OutPoint, u64> = BTreeMap::new();
         let mut taken: BTreeSet<OutPoint> = BTreeSet::new();
         for transaction in waiting {

@@ -95,11 +95,8 @@ impl Scenario {
         scenario.share_power();
         scenario.chords = chance.below(3);
         scenario.delays_ms = if chance.happens(1, 3) { (1, 5) } else { (5, 300) };
-        scenario.weather = Weather {
-            losses: chance.below(300),
-            resets: chance.below(200),
-            stalls: chance.below(100),
-        };
+        scenario.weather =
+            Weather { losses: chance.below(300), resets: chance.below(200), stalls: chance.below(100) };
         let all = [Fault::Crash, Fault::Crash, Fault::Split, Fault::Reset, Fault::Stall, Fault::Clock];
         scenario.faults = all.into_iter().filter(|_| chance.happens(2, 3)).collect();
         scenario.fault_mean_ms = chance.between(3_000, 15_000);

@@ -35,10 +35,16 @@ pub(super) struct Purse {
 impl Purse {
     /// So many wallets, a key each.
     pub(super) fn new(chain: &Chain, count: usize) -> Self {
-        let mut purse =
-            Self { chain: chain.clone(), keys: Vec::new(), addresses: Vec::new(), by_address: BTreeMap::new() };
+        let mut purse = Self {
+            chain: chain.clone(),
+            keys: Vec::new(),
+            addresses: Vec::new(),
+            by_address: BTreeMap::new(),
+        };
         for number in 0..count {
-            let Ok(key) = ExtendedKey::master(format!("simulated wallet {number:04}").as_bytes()) else { continue };
+            let Ok(key) = ExtendedKey::master(format!("simulated wallet {number:04}").as_bytes()) else {
+                continue;
+            };
             let address = Address::of_policy(&policy_of(key.public_key()));
             purse.by_address.insert(address, purse.addresses.len());
             purse.addresses.push(address);
@@ -82,7 +88,11 @@ impl Purse {
     }
 
     /// A coin of somebody on a node's chain, and whose it is.
-    pub(super) fn any_coin(&self, ledger: &Ledger<Disk>, chance: &mut Chance) -> Option<(OutPoint, Coin, usize)> {
+    pub(super) fn any_coin(
+        &self,
+        ledger: &Ledger<Disk>,
+        chance: &mut Chance,
+    ) -> Option<(OutPoint, Coin, usize)> {
         // The coinbase of a random block: mostly unspent, mostly mature.
         let tip = u64::from(ledger.tip().id.height.get());
         let height = u32::try_from(chance.between(1, tip.max(1))).ok()?;
@@ -145,7 +155,6 @@ impl Purse {
         let outputs = (0..ways)
             .map(|_| Output::pay(self.address(chance.index(self.count())), Amount::from_pebbles(share)))
             .collect();
-        (share >= MIN_FEE)
-            .then(|| self.signed(owner, &[(outpoint, Amount::from_pebbles(pebbles))], outputs))
+        (share >= MIN_FEE).then(|| self.signed(owner, &[(outpoint, Amount::from_pebbles(pebbles))], outputs))
     }
 }

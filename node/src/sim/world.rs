@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     engine::{Action, Event},
-    p2p::{FromNet, Peer, RequestFailure, ToNet, wire::{Request, Verdict}},
+    p2p::{
+        FromNet, Peer, RequestFailure, ToNet,
+        wire::{Request, Verdict},
+    },
 };
 
 /// How often an engine is told that time passes, in milliseconds.
@@ -75,14 +78,19 @@ pub(super) struct World {
 pub(super) type Outcome = Result<(), Failure>;
 
 impl World {
-    pub(super) fn new(scenario: Scenario, seed: u64, plant: Option<Plant>, is_traced: bool) -> Result<Self, Failure> {
-        let chain = Chain::mine(scenario.params.clone()).map_err(|error| Failure::of_world(error.to_string()))?;
+    pub(super) fn new(
+        scenario: Scenario,
+        seed: u64,
+        plant: Option<Plant>,
+        is_traced: bool,
+    ) -> Result<Self, Failure> {
+        let chain =
+            Chain::mine(scenario.params.clone()).map_err(|error| Failure::of_world(error.to_string()))?;
         let mut chance = Chance::from_seed(seed);
         let count = scenario.powers.len();
         let purse = Purse::new(&chain, count + scenario.attackers.len());
-        let nodes = (0..count).map(|index| {
-            Node::new(index, &chain, plant.filter(|_| index == 0), purse.address(index))
-        });
+        let nodes = (0..count)
+            .map(|index| Node::new(index, &chain, plant.filter(|_| index == 0), purse.address(index)));
         let nodes: Vec<Node> = nodes.collect();
         let mut attackers = Vec::new();
         for (number, (strategy, _)) in (0u64..).zip(&scenario.attackers) {
@@ -180,7 +188,9 @@ impl World {
     }
 
     pub(super) fn note(&mut self, index: usize, what: impl FnOnce() -> String) {
-        if self.is_traced && let Some(node) = self.nodes.get_mut(index) {
+        if self.is_traced
+            && let Some(node) = self.nodes.get_mut(index)
+        {
             node.trace.note(self.now_ms, what());
         }
     }
@@ -333,7 +343,8 @@ impl World {
                     return self.fail(asking, RequestFailure::Disconnected);
                 }
                 let Some(reply) = self.net.ask(asking, kind) else {
-                    return self.give(from, FromNet::Response { peer, id, result: Err(RequestFailure::Busy) });
+                    return self
+                        .give(from, FromNet::Response { peer, id, result: Err(RequestFailure::Busy) });
                 };
                 self.later(kind.timeout_secs() * 1_000, Happening::Timeout(asking));
                 self.carry(peer.0, from, None, FromNet::Request { peer, reply, request });
@@ -417,7 +428,9 @@ impl World {
         if self.net.sessions.get(&session).is_none_or(|session| session.is_stalled) || !self.is_up(to) {
             return Ok(());
         }
-        if let Some(asking) = answers && !self.net.end(&asking) {
+        if let Some(asking) = answers
+            && !self.net.end(&asking)
+        {
             return Ok(());
         }
         let message = match message {
@@ -497,9 +510,8 @@ impl World {
         }
         let [from, to] = ends;
         let hostile = ends.iter().find(|end| **end >= self.nodes.len()).copied();
-        let banned = hostile.is_some_and(|hostile| {
-            ends.iter().any(|end| self.net.is_banned(*end, self.identity(hostile)))
-        });
+        let banned = hostile
+            .is_some_and(|hostile| ends.iter().any(|end| self.net.is_banned(*end, self.identity(hostile))));
         if let Some(number) = hostile.filter(|_| banned).map(|hostile| hostile - self.nodes.len()) {
             self.attackers[number].identity += 1_000;
             let wait_ms = self.chance.between(DISGUISE_MS.0, DISGUISE_MS.1);
@@ -515,7 +527,8 @@ impl World {
         if self.net.between(from, to).is_some() {
             return Ok(());
         }
-        let refused = self.net.is_banned(from, self.identity(to)) || self.net.is_banned(to, self.identity(from));
+        let refused =
+            self.net.is_banned(from, self.identity(to)) || self.net.is_banned(to, self.identity(from));
         if refused || !self.is_up(from) || !self.is_up(to) || !self.net.is_joined(from, to) {
             let wait_ms = self.chance.between(REDIAL_MS.0, REDIAL_MS.1);
             self.later(wait_ms, Happening::Dial(from, to));

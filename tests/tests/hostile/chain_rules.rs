@@ -1,6 +1,6 @@
 //! Blocks and headers that lie, come unasked, or come spoilt before the honest ones.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use chain::{
     block::{Block, Header},
@@ -10,7 +10,7 @@ use chain::{
     time::Time,
     transaction::OutPoint,
 };
-use node::p2p::wire::{Kind, Response};
+use node::p2p::wire::{Kind, RawBlock, Response};
 use rpc::types::{OneOf, TemplateRequest};
 use tests::{
     answers::{answer, await_agreement},
@@ -146,7 +146,7 @@ fn c12_a_spoilt_body_first_does_not_keep_the_honest_one_out() {
         let block = next_block(&siege);
         let mut spoilt = block.clone();
         spoil(&mut spoilt);
-        let body = Response::Blocks(vec![Arc::new(spoilt)]).to_bytes();
+        let body = Response::Blocks(vec![RawBlock::from(&spoilt)]).to_bytes();
         siege.attack(async {
             let session = claim(target, &block.header).await?;
             answer_next(&session, target, Kind::Headers, &headers_response(&[block.header])).await?;

@@ -36,15 +36,8 @@ pub(super) enum Fault {
 }
 
 /// All of them.
-pub(super) const FAULTS: [Fault; 7] = [
-    Fault::Claim,
-    Fault::Height,
-    Fault::Bits,
-    Fault::Old,
-    Fault::Work,
-    Fault::Coin,
-    Fault::Root,
-];
+pub(super) const FAULTS: [Fault; 7] =
+    [Fault::Claim, Fault::Height, Fault::Bits, Fault::Old, Fault::Work, Fault::Coin, Fault::Root];
 
 /// What a block is made of beside its parent.
 pub(super) struct Wish {

@@ -13,9 +13,9 @@ use chain::{
 };
 
 use super::{
-    Attacker, Strategy, View,
+    Attacker, Strategy, View, carried,
     forge::{self, FAULTS, Wish},
-    carried, push, pushed,
+    push, pushed,
 };
 use crate::{
     p2p::{
@@ -71,9 +71,7 @@ impl Attacker {
         let time = match self.strategy {
             // The earliest that is allowed, or the latest; alternating moves the median most.
             Strategy::TimeLiar if self.chance.happens(1, 2) => Time::from_secs(0),
-            Strategy::TimeLiar => {
-                view.now.saturating_add_secs(view.best.chain().params().max_future_secs())
-            }
+            Strategy::TimeLiar => view.now.saturating_add_secs(view.best.chain().params().max_future_secs()),
             _ => view.now,
         };
         let parent = self.ledger.tip().id.hash;
@@ -183,7 +181,9 @@ impl Attacker {
     fn bad_transactions(&mut self, view: &View<'_>) -> Vec<ToNet> {
         let mut said = Vec::new();
         for _ in 0..FLOOD {
-            let Some((outpoint, coin, owner)) = view.purse.any_coin(view.best, &mut self.chance) else { break };
+            let Some((outpoint, coin, owner)) = view.purse.any_coin(view.best, &mut self.chance) else {
+                break;
+            };
             let value = coin.output.amount.pebbles();
             let pay = |pebbles| vec![Output::pay(self.pay_to, Amount::from_pebbles(pebbles))];
             let one = [(outpoint, coin.output.amount)];
@@ -263,13 +263,13 @@ impl Attacker {
         let mut headers = Vec::new();
         let mut tree = self.ledger.tree().clone();
         let tip = self.ledger.tip().id.height.get();
-        let from = chain::height::Height::new(u32::try_from(self.chance.below(u64::from(tip) + 1)).unwrap_or(0));
+        let from =
+            chain::height::Height::new(u32::try_from(self.chance.below(u64::from(tip) + 1)).unwrap_or(0));
         let mut parent = self.ledger.active(from).unwrap_or(NodeId::GENESIS);
         for _ in 0..SPAM_HEADERS {
             let number = self.next_number();
             let time = tree.median_time_past(parent).saturating_add_secs(1);
-            let wish =
-                Wish { time, pay_to: self.pay_to, transactions: Vec::new(), number, fault: None };
+            let wish = Wish { time, pay_to: self.pay_to, transactions: Vec::new(), number, fault: None };
             let Some(block) = forge::block(&self.chain(), &tree, parent, wish) else { break };
             let Ok(target) = block.header.bits.to_target() else { break };
             let Ok(id) = tree.insert(block.header, block.hash(), parent, target.work()) else { break };

@@ -43,7 +43,10 @@ pub const MEANINGS: [(&str, &str); 32] = [
     ("idle_memory_mb", "resident memory of that node, left alone for 5 seconds (MB)"),
     ("devnet_cpu_cores", "CPU seconds a second of a devnet of four nodes that mines (cores)"),
     ("devnet_ready_secs", "from `cairn devnet` to ready, four nodes, an empty folder (seconds)"),
-    ("replay_per_sec", "payments a second on the wall, 500,000 imported from a file with `cairn chain import`"),
+    (
+        "replay_per_sec",
+        "payments a second on the wall, 500,000 imported from a file with `cairn chain import`",
+    ),
     ("sync_per_sec", "the same fetched by a new node from one peer"),
     ("sync_per_replay", "sync_per_sec : replay_per_sec"),
     ("sync_hostile_per_sec", "the same from four peers of which one stalls and one lies"),

@@ -88,7 +88,8 @@ const PARTS: [(&str, Measure); 8] = [
 fn main() -> Result<(), Box<dyn Error>> {
     let started = std::time::Instant::now();
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
-    let payments = wanted.iter().find_map(|word| word.strip_prefix("payments=")).map(str::parse).transpose()?;
+    let payments =
+        wanted.iter().find_map(|word| word.strip_prefix("payments=")).map(str::parse).transpose()?;
     wanted.retain(|word| !word.starts_with("payments="));
     if let Some(unknown) = wanted.iter().find(|name| !PARTS.iter().any(|(part, _)| part == name)) {
         let names: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();

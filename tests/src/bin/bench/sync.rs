@@ -66,7 +66,8 @@ pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     say("  a new node fetches it from one peer ...");
     let first = FullNode::start(&at("first"), &quiet(&lab, Vec::new()));
     let synced = sync(&at("new"), &quiet(&lab, vec![first.p2p_address()]), goal)?;
-    let per_sec = |time: Duration| f64::from(u32::try_from(payments).unwrap_or(u32::MAX)) / time.as_secs_f64();
+    let per_sec =
+        |time: Duration| f64::from(u32::try_from(payments).unwrap_or(u32::MAX)) / time.as_secs_f64();
     bench.put("replay_per_sec", per_sec(replayed));
     bench.put("sync_per_sec", per_sec(synced));
     bench.put("sync_per_replay", replayed.as_secs_f64() / synced.as_secs_f64());
@@ -77,7 +78,8 @@ pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     let staller = Crooked::start(folder.path(), Vice::Stalls, Arc::clone(&pretence))?;
     let liar = Crooked::start(folder.path(), Vice::Lies, pretence)?;
     // The crooked ones first, so that they are asked early.
-    let peers = vec![staller.address.clone(), liar.address.clone(), first.p2p_address(), second.p2p_address()];
+    let peers =
+        vec![staller.address.clone(), liar.address.clone(), first.p2p_address(), second.p2p_address()];
     let besieged = sync(&at("newer"), &quiet(&lab, peers), goal)?;
     bench.put("sync_hostile_per_sec", per_sec(besieged));
     bench.put("sync_hostile_per_sync", synced.as_secs_f64() / besieged.as_secs_f64());

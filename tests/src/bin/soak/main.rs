@@ -44,7 +44,9 @@ fn wish() -> Result<Wish, String> {
             }
             "--plants" => wish.lists = true,
             _ => {
-                return Err(format!("{word:?} is not known: --seeds N, --seed FIRST, --plant NAME, --plants"));
+                return Err(format!(
+                    "{word:?} is not known: --seeds N, --seed FIRST, --plant NAME, --plants"
+                ));
             }
         }
     }
@@ -116,7 +118,11 @@ fn main() -> ExitCode {
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let tally = Tally::default();
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    println!("seeds {} to {} on {cores} cores", wish.first, wish.first.saturating_add(wish.seeds).saturating_sub(1));
+    println!(
+        "seeds {} to {} on {cores} cores",
+        wish.first,
+        wish.first.saturating_add(wish.seeds).saturating_sub(1)
+    );
     thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
@@ -132,7 +138,10 @@ fn main() -> ExitCode {
                         failed.store(true, Ordering::Relaxed);
                         print_failure(seed, &report);
                     } else if wish.seeds == 1 {
-                        println!("seed {seed}: events hash to {:016x}, {:?}", report.event_hash, report.stats);
+                        println!(
+                            "seed {seed}: events hash to {:016x}, {:?}",
+                            report.event_hash, report.stats
+                        );
                     } else if done.is_multiple_of(REPORT_EVERY) {
                         println!("{}", tally.line(begin));
                     }
@@ -152,8 +161,16 @@ fn main() -> ExitCode {
 fn print_failure(seed: u64, report: &Report) {
     let Some(failure) = &report.failure else { return };
     let who = failure.node.map_or_else(|| "the world".to_owned(), |node| format!("node {node}"));
-    println!("FAILED: seed {seed}, at {}.{:03} s: {who} {}", failure.ms / 1_000, failure.ms % 1_000, failure.what);
-    println!("  replay: make soak SEEDS=1 SEED={seed} (with the same PLANT); events hash to {:016x}", report.event_hash);
+    println!(
+        "FAILED: seed {seed}, at {}.{:03} s: {who} {}",
+        failure.ms / 1_000,
+        failure.ms % 1_000,
+        failure.what
+    );
+    println!(
+        "  replay: make soak SEEDS=1 SEED={seed} (with the same PLANT); events hash to {:016x}",
+        report.event_hash
+    );
     println!("  {:?}", report.stats);
     println!("  what it did last:\n{}", report.trace);
 }
