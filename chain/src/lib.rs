@@ -18,6 +18,7 @@ pub mod error;
 pub mod genesis;
 pub mod hash;
 pub mod height;
+pub mod keyed;
 pub mod ledger;
 pub mod memory;
 pub mod merkle;

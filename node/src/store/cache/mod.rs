@@ -15,21 +15,19 @@
 //! It never reads or writes the disk, and never judges: what does not fit is a [`Misfit`], on which the store
 //! stops.
 
-mod hasher;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, mem};
+use std::mem;
 
 use chain::{
     address::Address,
     amount::Amount,
     height::Height,
+    keyed::{KeyedMap, KeyedState},
     transaction::{OutPoint, Output},
     utxo::Coin,
 };
-
-use self::hasher::KeyedState;
 
 /// The coin differs from what the database has.
 const DIRTY: u8 = 1;
@@ -81,7 +79,7 @@ impl Slot {
     }
 }
 
-type Table = HashMap<OutPoint, Slot, KeyedState>;
+type Table = KeyedMap<OutPoint, Slot>;
 
 /// What the cache knows of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]

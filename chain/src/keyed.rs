@@ -1,25 +1,41 @@
-//! The hash of the coin table: two multiplications for an outpoint, with keys that nobody outside knows.
+//! Maps and sets by ids, whose hash has keys that nobody outside knows.
 //!
 //! Transaction ids can be ground, so a hash without keys would let somebody put all coins into one place of
-//! the table. Folded multiplication (as in wyhash and foldhash) of 16 bytes a step with secret keys is a
-//! fifth of the cost of std's SipHash.
+//! a table. Folded multiplication (as in wyhash and foldhash) of 16 bytes a step with secret keys is a
+//! fifth of the cost of std's SipHash. The keys decide where things lie in memory and nothing else: whoever
+//! walks such a map must not let its order show.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, Hasher, RandomState},
+};
+
+/// A map whose keys are ids, or hold one.
+pub type KeyedMap<K, V> = HashMap<K, V, KeyedState>;
+/// A set of ids, or of what holds one.
+pub type KeyedSet<K> = HashSet<K, KeyedState>;
 
 /// Bytes that one step takes.
 const STEP_BYTES: usize = 16;
 
-/// The keys of one process.
+/// The keys of one table, or of several that are made of clones.
 #[derive(Clone, Debug)]
-pub(super) struct KeyedState {
+pub struct KeyedState {
     keys: [u64; 3],
 }
 
 impl KeyedState {
     /// Fresh keys, from the system's randomness as std's own tables have it.
-    pub(super) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         let random = RandomState::new();
         Self { keys: [random.hash_one(0u8), random.hash_one(1u8), random.hash_one(2u8)] }
+    }
+}
+
+impl Default for KeyedState {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -33,7 +49,7 @@ impl BuildHasher for KeyedState {
 
 /// A hash under way.
 #[derive(Clone, Debug)]
-pub(super) struct KeyedHasher {
+pub struct KeyedHasher {
     state: u64,
     keys: [u64; 2],
 }
