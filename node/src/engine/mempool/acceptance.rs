@@ -380,7 +380,8 @@ impl Mempool {
         for (leaving, why) in
             [(&plan.replaced, Departure::Replaced { by: txid }), (&plan.evicted, Departure::Evicted)]
         {
-            for entry in self.take(leaving) {
+            let leaving: Vec<Slot> = leaving.iter().copied().collect();
+            for entry in self.take(&leaving) {
                 let left = entry.transaction().txid();
                 tracing::debug!(txid = %left, ?why, "transaction left the mempool");
                 self.departed.insert(left, Departed { why, time: round.now });

@@ -3,24 +3,65 @@
 //! A look-up costs what is found, never a walk over the mempool. Departures are only counted, and swept away when
 //! they are the half of an address's list: what is listed and has left is passed over by whoever reads.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use chain::address::Address;
+use chain::{address::Address, keyed::KeyedMap};
 
 use super::graph::Slot;
 
 /// Transactions by the addresses that they pay to or spend from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ByAddress {
-    lists: HashMap<Address, List>,
+    lists: KeyedMap<Address, List>,
 }
 
+/// A number of arrival, and the slot that was given then. The transaction may have left, and another may have
+/// its slot.
+type Listed = (u64, Slot);
+
 /// Those of one address, in the order of their arrival.
-#[derive(Clone, Debug, Default)]
-struct List {
-    /// Number of arrival, and slot. Some may have left, and another may have their slot.
-    waiting: Vec<(u64, Slot)>,
-    left: usize,
+#[derive(Clone, Debug)]
+enum List {
+    /// Most addresses are seen once: nothing is allocated for them.
+    One(Listed),
+    /// Some may have left.
+    Many { waiting: Vec<Listed>, left: usize },
+}
+
+impl List {
+    fn waiting(&self) -> &[Listed] {
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Many { waiting, .. } => waiting,
+        }
+    }
+
+    /// Lists what came after all others.
+    fn push(&mut self, listed: Listed) {
+        match self {
+            Self::One(first) => *self = Self::Many { waiting: vec![*first, listed], left: 0 },
+            Self::Many { waiting, .. } => waiting.push(listed),
+        }
+    }
+
+    /// Counts one off; whether none is left.
+    fn remove(&mut self, sequence: u64, stays: impl Fn(u64, Slot) -> bool) -> bool {
+        match self {
+            Self::One((number, _)) => *number == sequence,
+            Self::Many { waiting, left } => {
+                // An address that comes twice in one transaction is listed once: sweeping tells for sure.
+                if waiting.binary_search_by_key(&sequence, |(number, _)| *number).is_err() {
+                    return false;
+                }
+                *left += 1;
+                if *left * 2 >= waiting.len() {
+                    waiting.retain(|(number, slot)| stays(*number, *slot));
+                    *left = 0;
+                }
+                waiting.is_empty()
+            }
+        }
+    }
 }
 
 impl ByAddress {
@@ -32,11 +73,15 @@ impl ByAddress {
         slot: Slot,
     ) {
         for address in addresses {
-            let list = self.lists.entry(*address).or_default();
-            if list.waiting.last() != Some(&(sequence, slot)) {
-                // Most addresses are seen once.
-                list.waiting.reserve_exact(usize::from(list.waiting.is_empty()));
-                list.waiting.push((sequence, slot));
+            match self.lists.entry(*address) {
+                Entry::Vacant(place) => {
+                    place.insert(List::One((sequence, slot)));
+                }
+                Entry::Occupied(mut place) => {
+                    if place.get().waiting().last() != Some(&(sequence, slot)) {
+                        place.get_mut().push((sequence, slot));
+                    }
+                }
             }
         }
     }
@@ -49,24 +94,16 @@ impl ByAddress {
         stays: impl Fn(u64, Slot) -> bool,
     ) {
         for address in addresses {
-            let Some(list) = self.lists.get_mut(address) else { continue };
-            // An address that comes twice in one transaction is listed once: sweeping tells for sure.
-            if list.waiting.binary_search_by_key(&sequence, |(number, _)| *number).is_err() {
-                continue;
-            }
-            list.left += 1;
-            if list.left * 2 >= list.waiting.len() {
-                list.waiting.retain(|(number, slot)| stays(*number, *slot));
-                list.left = 0;
-            }
-            if list.waiting.is_empty() {
-                self.lists.remove(address);
+            if let Entry::Occupied(mut place) = self.lists.entry(*address)
+                && place.get_mut().remove(sequence, &stays)
+            {
+                place.remove();
             }
         }
     }
 
     /// What is listed for an address, in the order of arrival; some may have left.
     pub(super) fn find(&self, address: &Address) -> &[(u64, Slot)] {
-        self.lists.get(address).map_or(&[], |list| list.waiting.as_slice())
+        self.lists.get(address).map_or(&[], List::waiting)
     }
 }

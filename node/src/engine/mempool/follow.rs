@@ -51,16 +51,19 @@ impl Mempool {
                 break;
             }
             let Some(block) = ledger.checked_block(&id.hash)? else { continue };
-            let mut mined = BTreeSet::new();
+            let mut mined = Vec::with_capacity(block.transactions().len().min(self.len()));
             let mut losers = Vec::new();
             for checked in block.transactions() {
-                let own = self.slots.get(&checked.txid()).copied();
-                mined.extend(own);
-                for input in &checked.transaction().inputs {
-                    let loser = self.spends.get(input).copied().filter(|slot| Some(*slot) != own);
-                    losers.extend(loser.map(|slot| (slot, checked.txid())));
+                // Its id commits to the coins that it spends: where it waits, nobody else here spends them.
+                if let Some(own) = self.slots.get(&checked.txid()) {
+                    mined.push(*own);
+                    continue;
                 }
+                let inputs = checked.transaction().inputs.iter();
+                let spenders = inputs.filter_map(|input| self.spends.get(input));
+                losers.extend(spenders.map(|slot| (*slot, checked.txid())));
             }
+            mined.sort_unstable();
             self.take(&mined);
             for (slot, with) in losers {
                 self.drop_with_descendants([slot], Departure::Conflict { with, block: id.hash }, now);
@@ -83,9 +86,9 @@ impl Mempool {
         now: Time,
     ) -> Result<Vec<Arc<CheckedTransaction>>, StoreError> {
         let mut touched: BTreeSet<Slot> = BTreeSet::new();
-        for slot in self.arrivals.values() {
-            if self.entry_at(*slot).is_some_and(Entry::depends_on_height) {
-                touched.insert(*slot);
+        for listed in self.arrivals.listed() {
+            if self.listed(*listed).is_some_and(Entry::depends_on_height) {
+                touched.insert(listed.1);
             }
         }
         for id in &update.reverted {

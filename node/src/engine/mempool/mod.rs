@@ -11,6 +11,7 @@
 //! walks a map in hash order.
 
 mod acceptance;
+mod arrivals;
 mod by_address;
 mod entry;
 mod error;
@@ -25,10 +26,7 @@ mod shares;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use chain::{
     address::Address,
@@ -36,6 +34,7 @@ use chain::{
     check::{CheckedTransaction, VerifiedTransaction},
     hash::TxId,
     height::Height,
+    keyed::KeyedMap,
     time::Time,
     transaction::OutPoint,
     utxo::Coin,
@@ -54,6 +53,7 @@ pub use self::{
     shares::{Giver, MAX_WASTED_SIGNATURES},
 };
 use self::{
+    arrivals::Arrivals,
     by_address::ByAddress,
     entry::{memory_bytes, weight},
     floor::Floor,
@@ -83,14 +83,12 @@ pub struct Mempool {
     graph: Graph,
     /// By slot of the graph.
     entries: Vec<Option<Entry>>,
-    slots: HashMap<TxId, Slot>,
-    spends: HashMap<OutPoint, Slot>,
+    slots: KeyedMap<TxId, Slot>,
+    spends: KeyedMap<OutPoint, Slot>,
     /// Who pays to or spends from an address, by the order of arrival.
     addresses: ByAddress,
-    /// By the order of arrival.
-    arrivals: BTreeMap<u64, Slot>,
-    /// By the time of arrival: what expires first.
-    ages: BTreeSet<(Time, Slot)>,
+    /// By the order of arrival, and what expires first.
+    arrivals: Arrivals,
     bytes: u64,
     memory_bytes: u64,
     max_memory_bytes: u64,
@@ -138,13 +136,17 @@ impl Mempool {
 
     /// All transactions, in the order of their arrival: parents before children.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.arrivals.values().filter_map(|slot| self.entry_at(*slot))
+        self.arrivals.listed().iter().filter_map(|listed| self.listed(*listed))
+    }
+
+    /// A transaction by its number of arrival and its slot, if it has not left.
+    fn listed(&self, (sequence, slot): (u64, Slot)) -> Option<&Entry> {
+        self.entry_at(slot).filter(|entry| entry.sequence == sequence)
     }
 
     /// Those that pay to or spend from an address, in the order of their arrival.
     pub fn of_address(&self, address: &Address) -> impl DoubleEndedIterator<Item = &Entry> {
-        let listed = self.addresses.find(address).iter();
-        listed.filter_map(|(sequence, slot)| self.entry_at(*slot).filter(|entry| entry.sequence == *sequence))
+        self.addresses.find(address).iter().filter_map(|listed| self.listed(*listed))
     }
 
     /// Who spends a coin.
@@ -323,8 +325,7 @@ impl Mempool {
         self.slots.insert(checked.txid(), slot);
         self.spends.extend(checked.transaction().inputs.iter().map(|input| (*input, slot)));
         self.addresses.add(addresses(checked), sequence, slot);
-        self.arrivals.insert(sequence, slot);
-        self.ages.insert((time, slot));
+        self.arrivals.add(time, sequence, slot);
         self.departed.forget(&checked.txid());
         let memory_bytes = memory_bytes(checked);
         self.bytes += u64::from(checked.size());
@@ -348,8 +349,9 @@ impl Mempool {
         });
     }
 
-    /// Takes transactions out; those that stand on them must be named as well, unless they were mined.
-    fn take(&mut self, leaving: &BTreeSet<Slot>) -> Vec<Entry> {
+    /// Takes transactions out, named in the order of their slots; those that stand on them must be named as well,
+    /// unless they were mined.
+    fn take(&mut self, leaving: &[Slot]) -> Vec<Entry> {
         if leaving.is_empty() {
             return Vec::new();
         }
@@ -363,14 +365,8 @@ impl Mempool {
             for input in &checked.transaction().inputs {
                 self.spends.remove(input);
             }
-            let entries = &self.entries;
-            let stays = |sequence: u64, slot: Slot| {
-                let entry = entries.get(slot.index()).and_then(Option::as_ref);
-                entry.is_some_and(|entry| entry.sequence == sequence)
-            };
+            let stays = stays_in(&self.entries);
             self.addresses.remove(addresses(checked), entry.sequence, stays);
-            self.arrivals.remove(&entry.sequence);
-            self.ages.remove(&(entry.time, *slot));
             self.bytes -= u64::from(checked.size());
             self.memory_bytes -= entry.memory_bytes;
             self.fees = self.fees.checked_sub(entry.fee()).unwrap_or_default();
@@ -379,6 +375,7 @@ impl Mempool {
             }
             taken.push(entry);
         }
+        self.arrivals.sweep(self.graph.len(), stays_in(&self.entries));
         taken
     }
 
@@ -392,14 +389,23 @@ impl Mempool {
         }
     }
 
-    fn with_descendants(&self, slots: impl IntoIterator<Item = Slot>) -> BTreeSet<Slot> {
+    /// These and all that stand on them, in the order of their slots.
+    fn with_descendants(&self, slots: impl IntoIterator<Item = Slot>) -> Vec<Slot> {
         let mut all = BTreeSet::new();
         for slot in slots {
             if all.insert(slot) {
                 all.extend(self.graph.descendants(slot));
             }
         }
-        all
+        all.into_iter().collect()
+    }
+}
+
+/// Whether the transaction with a number of arrival is still at the slot that it was given.
+fn stays_in(entries: &[Option<Entry>]) -> impl Fn(u64, Slot) -> bool {
+    |sequence, slot| {
+        let entry = entries.get(slot.index()).and_then(Option::as_ref);
+        entry.is_some_and(|entry| entry.sequence == sequence)
     }
 }
 

@@ -87,8 +87,9 @@ impl Mempool {
     /// Drops what has waited too long, with all that stand on it.
     pub fn expire(&mut self, now: Time) {
         let waited = |time: Time| now.secs().saturating_sub(time.secs()) > EXPIRY_SECS;
-        let old: Vec<Slot> =
-            self.ages.iter().take_while(|(time, _)| waited(*time)).map(|(_, slot)| *slot).collect();
+        let expired = self.arrivals.take_expired(waited);
+        let still_here = expired.into_iter().filter(|listed| self.listed(*listed).is_some());
+        let old: Vec<Slot> = still_here.map(|(_, slot)| slot).collect();
         self.drop_with_descendants(old, Departure::Expired, now);
         self.shares.sweep(now);
     }

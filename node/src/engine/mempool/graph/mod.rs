@@ -9,18 +9,25 @@
 //! Pure: numbers in, numbers out. Nothing here walks a map in hash order, so that the same changes give the
 //! same order everywhere.
 
+mod cluster;
 pub mod linearisation;
 pub mod rate;
 #[cfg(test)]
 mod tests;
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::collections::BTreeSet;
 
-use self::linearisation::{Chunk, Item, linearise};
+use self::{
+    cluster::{ChunkKey, Cluster},
+    linearisation::{Chunk, Item, linearise},
+};
 pub use self::{
     linearisation::MAX_CLUSTER_COUNT,
     rate::{Diagram, FeeRate},
 };
+
+/// Where one chunk in so many leaves at once, all are walked along instead of looking each up.
+const SWEPT_PART: usize = 16;
 
 /// A transaction's place in the slab. It is used again after the transaction has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,43 +78,6 @@ struct Node {
     chunk: usize,
     parents: Vec<Slot>,
     children: Vec<Slot>,
-}
-
-#[derive(Debug, Default)]
-struct Cluster {
-    /// All members, in the order in which they are best mined.
-    order: Vec<Slot>,
-    chunks: Vec<Chunk>,
-}
-
-/// A chunk's place among all: the best rate first, then what waits longest, then its place in its cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ChunkKey {
-    rate: FeeRate,
-    /// The age of its oldest transaction; among equals of one cluster never below that of the chunk before.
-    age: u64,
-    chunk: usize,
-    cluster: u32,
-    /// Its one transaction where it is a cluster of one, as most are: then whoever walks the chunks need not look
-    /// the cluster up.
-    alone: Option<Slot>,
-}
-
-impl Ord for ChunkKey {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other
-            .rate
-            .cmp(&self.rate)
-            .then(self.age.cmp(&other.age))
-            .then(self.chunk.cmp(&other.chunk))
-            .then(self.cluster.cmp(&other.cluster))
-    }
-}
-
-impl PartialOrd for ChunkKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 /// A chunk of the graph.
@@ -183,14 +153,14 @@ impl Graph {
     #[must_use]
     pub fn cluster_of(&self, slot: Slot) -> &[Slot] {
         let cluster = self.node(slot).and_then(|node| self.cluster(node.cluster));
-        cluster.map_or(&[], |cluster| &cluster.order)
+        cluster.map_or(&[], Cluster::order)
     }
 
     /// The rate of the chunk in which it is mined.
     #[must_use]
     pub fn chunk_rate(&self, slot: Slot) -> Option<FeeRate> {
         let node = self.node(slot)?;
-        Some(self.cluster(node.cluster)?.chunks.get(node.chunk)?.rate)
+        Some(self.cluster(node.cluster)?.chunks().get(node.chunk)?.rate)
     }
 
     /// All that it stands on, itself not among them, oldest first.
@@ -235,9 +205,9 @@ impl Graph {
             return Some(ChunkView { rate: key.rate, slots: std::slice::from_ref(slot) });
         }
         let cluster = self.cluster(key.cluster)?;
-        let start = key.chunk.checked_sub(1).map_or(0, |before| cluster.chunks[before].end);
-        let chunk = cluster.chunks.get(key.chunk)?;
-        Some(ChunkView { rate: chunk.rate, slots: cluster.order.get(start..chunk.end)? })
+        let start = key.chunk.checked_sub(1).map_or(0, |before| cluster.chunks()[before].end);
+        let chunk = cluster.chunks().get(key.chunk)?;
+        Some(ChunkView { rate: chunk.rate, slots: cluster.order().get(start..chunk.end)? })
     }
 
     /// Whether a transaction with these parents would keep its cluster within the limits, once those in
@@ -298,8 +268,8 @@ impl Graph {
         let touched: BTreeSet<u32> =
             leaving.iter().chain(parents).filter_map(|slot| Some(self.node(*slot)?.cluster)).collect();
         let clusters = || touched.iter().filter_map(|cluster| self.cluster(*cluster));
-        let before = clusters().flat_map(|cluster| cluster.chunks.iter().map(|chunk| chunk.rate)).collect();
-        let stay = clusters().flat_map(|cluster| &cluster.order).filter(|slot| !leaving.contains(slot));
+        let before = clusters().flat_map(|cluster| cluster.chunks().iter().map(|chunk| chunk.rate)).collect();
+        let stay = clusters().flat_map(Cluster::order).filter(|slot| !leaving.contains(slot));
         let mut left: BTreeSet<Slot> = stay.copied().collect();
         let mut after = Vec::new();
         let own = self.reachable(parents, leaving);
@@ -349,6 +319,10 @@ impl Graph {
             }
         };
         self.len += 1;
+        if parents.is_empty() {
+            self.settle(&[slot]);
+            return slot;
+        }
         let mut members = vec![slot];
         let mut merged = BTreeSet::new();
         for parent in parents {
@@ -358,23 +332,28 @@ impl Graph {
             }
         }
         for cluster in merged {
-            members.extend(self.dissolve(cluster));
+            self.unplace(&[cluster]);
+            members.extend(self.dissolve(cluster).order());
         }
         let members = self.by_age(members);
         self.settle(&members);
         slot
     }
 
-    /// Removes transactions, and puts in order what hung together with them. What stands on a transaction that
-    /// leaves stays unless it is named as well.
-    pub fn remove(&mut self, leaving: &BTreeSet<Slot>) {
-        let touched: BTreeSet<u32> =
-            leaving.iter().filter_map(|slot| Some(self.node(*slot)?.cluster)).collect();
+    /// Removes transactions, each named once and in the order of their slots, and puts in order what hung together
+    /// with them. What stands on a transaction that leaves stays unless it is named as well.
+    pub fn remove(&mut self, leaving: &[Slot]) {
+        debug_assert!(leaving.is_sorted(), "those that leave are named in the order of their slots");
+        let cluster_of = |slot: &Slot| Some(self.node(*slot)?.cluster);
+        let mut touched: Vec<u32> = leaving.iter().filter_map(cluster_of).collect();
+        touched.sort_unstable();
+        touched.dedup();
+        self.unplace(&touched);
         let mut left = BTreeSet::new();
         for cluster in touched {
-            for slot in self.dissolve(cluster) {
-                if !leaving.contains(&slot) {
-                    left.insert((self.age(slot), slot));
+            for slot in self.dissolve(cluster).order() {
+                if leaving.binary_search(slot).is_err() {
+                    left.insert((self.age(*slot), *slot));
                 }
             }
         }
@@ -403,24 +382,58 @@ impl Graph {
         }
     }
 
-    /// Takes a cluster apart; its members.
-    fn dissolve(&mut self, cluster: u32) -> Vec<Slot> {
-        let Some(old) = self.cluster_mut(cluster).map(std::mem::take) else { return Vec::new() };
-        for key in self.keys(cluster, &old) {
-            self.chunks.remove(&key);
+    /// Takes the chunks of clusters out of the order of all.
+    fn unplace(&mut self, clusters: &[u32]) {
+        let index = |cluster: u32| usize::try_from(cluster).unwrap_or(usize::MAX);
+        if clusters.len().saturating_mul(SWEPT_PART) < self.chunks.len() {
+            for number in clusters {
+                match self.clusters.get(index(*number)) {
+                    Some(Cluster::Alone(slot, chunk)) => {
+                        let key = self.key_alone(*number, *slot, chunk.rate);
+                        self.chunks.remove(&key);
+                    }
+                    Some(cluster) => {
+                        for key in self.keys(*number, cluster) {
+                            self.chunks.remove(&key);
+                        }
+                    }
+                    None => {}
+                }
+            }
+            return;
         }
+        // Where a block takes a good part of them, one walk along all costs less than a search for each.
+        let mut leaves = vec![false; self.clusters.len()];
+        for cluster in clusters {
+            if let Some(leaves) = leaves.get_mut(index(*cluster)) {
+                *leaves = true;
+            }
+        }
+        self.chunks.retain(|key| leaves.get(index(key.cluster)) == Some(&false));
+    }
+
+    /// Takes a cluster apart whose chunks have no places any more.
+    fn dissolve(&mut self, cluster: u32) -> Cluster {
         self.free_clusters.push(cluster);
-        old.order
+        self.cluster_mut(cluster).map(std::mem::take).unwrap_or_default()
+    }
+
+    fn free_cluster(&mut self) -> u32 {
+        self.free_clusters.pop().unwrap_or_else(|| {
+            self.clusters.push(Cluster::default());
+            u32::try_from(self.clusters.len() - 1).unwrap_or(u32::MAX)
+        })
     }
 
     /// Makes a cluster of transactions that hang together and are in none, oldest first.
     fn settle(&mut self, members: &[Slot]) {
+        if let [slot] = members {
+            self.settle_alone(*slot);
+            return;
+        }
         let linear = linearise(&self.items(members));
         self.steps += linear.steps;
-        let cluster = self.free_clusters.pop().unwrap_or_else(|| {
-            self.clusters.push(Cluster::default());
-            u32::try_from(self.clusters.len() - 1).unwrap_or(u32::MAX)
-        });
+        let cluster = self.free_cluster();
         let order: Vec<Slot> = linear.order.iter().map(|place| members[*place]).collect();
         let mut start = 0;
         for (number, chunk) in linear.chunks.iter().enumerate() {
@@ -431,20 +444,39 @@ impl Graph {
             }
             start = chunk.end;
         }
-        let made = Cluster { order, chunks: linear.chunks };
+        let made = Cluster::Many { order, chunks: linear.chunks };
         self.chunks.extend(self.keys(cluster, &made));
         if let Some(place) = self.cluster_mut(cluster) {
             *place = made;
         }
     }
 
+    /// Makes a cluster of one: there is nothing to put in order.
+    fn settle_alone(&mut self, slot: Slot) {
+        let cluster = self.free_cluster();
+        let Some(node) = self.node_mut(slot) else { return };
+        (node.cluster, node.chunk) = (cluster, 0);
+        let rate = node.weight.rate;
+        self.steps += 1;
+        self.chunks.insert(self.key_alone(cluster, slot, rate));
+        if let Some(place) = self.cluster_mut(cluster) {
+            *place = Cluster::Alone(slot, Chunk { end: 1, rate });
+        }
+    }
+
+    /// The place of the one chunk of a cluster of one.
+    fn key_alone(&self, cluster: u32, slot: Slot, rate: FeeRate) -> ChunkKey {
+        ChunkKey { rate, age: self.age(slot), chunk: 0, cluster, alone: Some(slot) }
+    }
+
     /// The places of a cluster's chunks among all.
     fn keys(&self, number: u32, cluster: &Cluster) -> Vec<ChunkKey> {
-        let mut keys: Vec<ChunkKey> = Vec::with_capacity(cluster.chunks.len());
+        let (order, chunks) = (cluster.order(), cluster.chunks());
+        let mut keys: Vec<ChunkKey> = Vec::with_capacity(chunks.len());
         let mut start = 0;
-        let alone = cluster.order.first().filter(|_| cluster.order.len() == 1).copied();
-        for (chunk, Chunk { end, rate }) in cluster.chunks.iter().enumerate() {
-            let oldest = cluster.order[start..*end].iter().map(|slot| self.age(*slot)).min().unwrap_or(0);
+        let alone = order.first().filter(|_| order.len() == 1).copied();
+        for (chunk, Chunk { end, rate }) in chunks.iter().enumerate() {
+            let oldest = order[start..*end].iter().map(|slot| self.age(*slot)).min().unwrap_or(0);
             let before = keys.last().filter(|before| before.rate == *rate).map_or(0, |before| before.age);
             keys.push(ChunkKey { rate: *rate, age: oldest.max(before), chunk, cluster: number, alone });
             start = *end;
