@@ -53,6 +53,19 @@ pub(crate) fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
+/// Reads the length of a list of at most `limit` elements (rule E2).
+pub(crate) fn read_count(bytes: &mut &[u8], limit: u32) -> io::Result<usize> {
+    let length = u32::deserialize_reader(bytes)?;
+    let length = usize::try_from(length).ok().filter(|_| length <= limit);
+    length.ok_or_else(|| invalid("a list is longer than its limit (rule E2)"))
+}
+
+/// Steps over so many bytes.
+pub(crate) fn step_over(bytes: &mut &[u8], count: usize) -> io::Result<()> {
+    *bytes = bytes.get(count..).ok_or_else(|| invalid("the bytes end too early (rule E1)"))?;
+    Ok(())
+}
+
 /// Reads a list of at most `limit` elements; the length is checked before anything is reserved (rule E2).
 pub(crate) fn read_list<T: BorshDeserialize, R: Read>(reader: &mut R, limit: u32) -> io::Result<Vec<T>> {
     let length = u32::deserialize_reader(reader)?;

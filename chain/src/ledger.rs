@@ -18,7 +18,7 @@ use self::{activation::Fresh, assumed::Assumed};
 pub use self::{activation::created_coins, advice::AdviceError};
 use crate::{
     block::{Block, Header},
-    check::{CheckedBlock, SpendContext, VerdictCache, VerifiedTransaction, check_header_on},
+    check::{CheckedBlock, NewBlock, SpendContext, VerdictCache, VerifiedTransaction, check_header_on},
     error::{BlockError, HeaderError, SubmitError},
     genesis::Chain,
     hash::BlockHash,
@@ -354,9 +354,10 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`SubmitError`] where the block was not kept. A block that was kept and found invalid when it was to
     /// be connected is in [`Update::refused`].
-    pub fn submit(&mut self, block: Block, now: Time) -> Result<Update, SubmitError> {
-        let hash = block.hash();
-        self.place_block(&block, now)?;
+    pub fn submit(&mut self, block: impl Into<NewBlock>, now: Time) -> Result<Update, SubmitError> {
+        let block = block.into();
+        let hash = block.header().hash();
+        self.place_block(block.header(), &hash, now)?;
         let checked = CheckedBlock::check_knowing(block, &self.chain, &self.verdicts);
         self.keep_body(&hash, checked)?;
         Ok(self.activate(&mut |_, _| {})?)
@@ -368,15 +369,21 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     /// [`StoreError`]: nothing is said about any block.
-    pub fn submit_many(&mut self, blocks: Vec<Block>, now: Time) -> Result<Submitted, StoreError> {
+    pub fn submit_many(
+        &mut self,
+        blocks: Vec<impl Into<NewBlock>>,
+        now: Time,
+    ) -> Result<Submitted, StoreError> {
         let mut hashes = Vec::with_capacity(blocks.len());
         let mut placed = Vec::with_capacity(blocks.len());
         for block in blocks {
-            hashes.push(block.hash());
-            placed.push(self.place_block(&block, now).map(|()| block));
+            let block = block.into();
+            let hash = block.header().hash();
+            hashes.push(hash);
+            placed.push(self.place_block(block.header(), &hash, now).map(|()| block));
         }
         let (chain, verdicts) = (&self.chain, &self.verdicts);
-        let check = |block| CheckedBlock::check_knowing(block, chain, verdicts);
+        let check = |block: NewBlock| CheckedBlock::check_knowing(block, chain, verdicts);
         let checked: Vec<_> = placed.into_par_iter().map(|block| block.and_then(check)).collect();
         let mut outcomes = Vec::with_capacity(checked.len());
         for (hash, checked) in hashes.into_iter().zip(checked) {
@@ -389,18 +396,17 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Sees to the header of a block whose body is new.
-    fn place_block(&mut self, block: &Block, now: Time) -> Result<(), SubmitError> {
-        let hash = block.hash();
-        if let Some(known) = self.tree.find(&hash).map(|known| self.tree.node(known))
+    fn place_block(&mut self, header: &Header, hash: &BlockHash, now: Time) -> Result<(), SubmitError> {
+        if let Some(known) = self.tree.find(hash).map(|known| self.tree.node(known))
             && known.has_body()
         {
             return Err(if known.is_invalid() {
-                SubmitError::KnownInvalid(hash)
+                SubmitError::KnownInvalid(*hash)
             } else {
                 SubmitError::Duplicate
             });
         }
-        self.submit_headers(&[block.header], now).map(drop)
+        self.submit_headers(&[*header], now).map(drop)
     }
 
     /// Keeps the body of a header that is known, or what its fault says about the header.

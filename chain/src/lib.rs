@@ -14,6 +14,7 @@ pub mod block;
 pub mod check;
 pub mod difficulty;
 pub mod encode;
+pub mod encoded;
 pub mod error;
 pub mod genesis;
 pub mod hash;

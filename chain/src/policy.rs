@@ -13,7 +13,12 @@ use std::{
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
-use crate::{encode::invalid, hash::sha256, height::Height, time::Time};
+use crate::{
+    encode::{invalid, step_over},
+    hash::sha256,
+    height::Height,
+    time::Time,
+};
 
 /// Nodes of a policy, leaves included (rule P1).
 pub const MAX_NODES: usize = 64;
@@ -21,6 +26,9 @@ pub const MAX_NODES: usize = 64;
 pub const MAX_DEPTH: usize = 8;
 /// Keys that one input may choose (rule P4).
 pub const MAX_CHOSEN_KEYS: usize = 16;
+
+/// First byte of `pk(KEY)` (rule A1).
+const PK_TAG: u8 = 0;
 
 /// An ed25519 public key, as bytes: whether they are a point is asked when a signature is verified.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
@@ -151,7 +159,7 @@ impl Policy {
         enter(depth, nodes).map_err(broken)?;
         let below = depth + 1;
         Ok(match u8::deserialize_reader(reader)? {
-            0 => Self::Pk(PublicKey::deserialize_reader(reader)?),
+            PK_TAG => Self::Pk(PublicKey::deserialize_reader(reader)?),
             1 => {
                 let k = u8::deserialize_reader(reader)?;
                 let length = u32::deserialize_reader(reader)?;
@@ -200,7 +208,7 @@ fn broken(error: PolicyError) -> io::Error {
 impl BorshSerialize for Policy {
     fn serialize<W: Write>(&self, writer: &mut W) -> io::Result<()> {
         match self {
-            Self::Pk(key) => (0u8, key).serialize(writer),
+            Self::Pk(key) => (PK_TAG, key).serialize(writer),
             Self::Thresh { k, of } => (1u8, k, of).serialize(writer),
             Self::And(both) => (2u8, &both[0], &both[1]).serialize(writer),
             Self::Or(both) => (3u8, &both[0], &both[1]).serialize(writer),
@@ -310,6 +318,15 @@ impl Witness {
     #[must_use]
     pub fn signed(key: PublicKey, signature: [u8; 64]) -> Self {
         Self { policy: Policy::Pk(key), satisfaction: Satisfaction::Signature(signature) }
+    }
+
+    /// Steps over an encoded witness, as strictly as decoding it would.
+    pub(crate) fn step_over(bytes: &mut &[u8]) -> io::Result<()> {
+        if bytes.first() == Some(&PK_TAG) {
+            // Every 97 bytes that begin like this are an everyday payment's.
+            return step_over(bytes, 1 + size_of::<PublicKey>() + 64);
+        }
+        Self::deserialize_reader(bytes).map(drop)
     }
 
     /// Holds the witness against the rules that need no coin (P1 to P6), and returns what it asks of the

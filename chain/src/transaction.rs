@@ -15,7 +15,9 @@ use thiserror::Error;
 use crate::{
     address::Address,
     amount::Amount,
-    encode::{self, DecodeError, MAX_INPUTS, MAX_OUTPUTS, invalid, read_list, write_list},
+    encode::{
+        self, DecodeError, MAX_INPUTS, MAX_OUTPUTS, invalid, read_count, read_list, step_over, write_list,
+    },
     hash::{TxId, WitnessTxId, sha256d},
     height::Height,
     policy::Witness,
@@ -238,6 +240,41 @@ impl BorshDeserialize for Transaction {
             witnesses: read_list(reader, MAX_INPUTS)?,
         })
     }
+}
+
+/// Bytes of an encoded [`OutPoint`].
+const OUTPOINT_BYTES: usize = 32 + 4;
+
+/// Steps over an encoded transaction, as strictly as decoding it would, and says how many bytes come before
+/// its witnesses.
+pub(crate) fn step_over_transaction(bytes: &mut &[u8]) -> io::Result<usize> {
+    let before = bytes.len();
+    if u32::deserialize_reader(bytes)? != TRANSACTION_KIND {
+        return Err(invalid("a transaction begins with the word 1 (rule T1)"));
+    }
+    // At most 4 million bytes: the product fits.
+    let inputs = read_count(bytes, MAX_INPUTS)?;
+    step_over(bytes, inputs * OUTPOINT_BYTES)?;
+    for _ in 0..read_count(bytes, MAX_OUTPUTS)? {
+        step_over(bytes, size_of::<u64>())?;
+        match u8::deserialize_reader(bytes)? {
+            0 => step_over(bytes, size_of::<Address>())?,
+            1 => {
+                let length = usize::try_from(u32::deserialize_reader(bytes)?);
+                let length = length.ok().filter(|length| *length <= MAX_DATA_BYTES);
+                step_over(
+                    bytes,
+                    length.ok_or_else(|| invalid("a data output exceeds 80 bytes (rule T10)"))?,
+                )?;
+            }
+            _ => return Err(invalid("an output has an unknown tag (rule T1)")),
+        }
+    }
+    let unsigned = before - bytes.len();
+    for _ in 0..read_count(bytes, MAX_INPUTS)? {
+        Witness::step_over(bytes)?;
+    }
+    Ok(unsigned)
 }
 
 /// A coinbase: `u32 0, u32 height, 96 free bytes, outputs` (rule T1): the transaction that makes new money.

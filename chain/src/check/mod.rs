@@ -4,15 +4,19 @@
 //! the headers before it; *spending* ones need the coins. Each kind has a proof type with a private
 //! constructor, so that a later stage cannot be reached around an earlier one.
 
+mod arrival;
+mod body;
 mod contextual;
 mod isolated;
 mod run;
 mod spending;
 mod verdict;
 
+pub use arrival::NewBlock;
+pub use body::CheckedBlock;
 pub(crate) use contextual::check_header_on;
 pub use contextual::{HeaderContext, check_header, check_work};
-pub use isolated::{CheckedBlock, CheckedTransaction};
+pub use isolated::CheckedTransaction;
 pub use run::HeaderRun;
 pub use spending::{
     ConnectedBlock, SpendContext, SpentBlock, SpentTransaction, VerifiedTransaction, connect_block,

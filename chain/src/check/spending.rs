@@ -10,6 +10,7 @@ use crate::{
     genesis::Chain,
     hash::{BlockHash, TxId},
     height::Height,
+    keyed::{KeyedMap, KeyedSet, KeyedState},
     signature::{Claim, find_wrong, spend_message, verify_all},
     subsidy::subsidy,
     time::Time,
@@ -328,19 +329,27 @@ pub fn verify_transaction(
 /// Coins while a block is walked: those of earlier blocks, and those that it made itself.
 struct Purse<'a> {
     block: &'a CheckedBlock,
-    fetched: HashMap<OutPoint, Coin>,
+    /// The coins of earlier blocks, in the order in which the block names them.
+    outer: std::vec::IntoIter<Option<Coin>>,
+    /// Which of them were taken.
+    taken: KeyedSet<OutPoint>,
     /// What the block made and spends itself further down.
-    inner: HashMap<OutPoint, Coin>,
+    inner: KeyedMap<OutPoint, Coin>,
     spent: Vec<(OutPoint, Coin)>,
     created: Vec<(OutPoint, Coin)>,
 }
 
 impl Purse<'_> {
+    /// Takes a coin. All inputs of the block must be asked for, in their order, until one is missing.
     fn take(&mut self, outpoint: &OutPoint) -> Option<Coin> {
-        if let Some(coin) = self.inner.remove(outpoint) {
-            return Some(coin);
+        if self.block.is_inner_parent(&outpoint.txid) {
+            return self.inner.remove(outpoint);
         }
-        let coin = self.fetched.remove(outpoint)?;
+        let coin = self.outer.next().flatten()?;
+        // Two transactions of the block may name the same coin: it is there once.
+        if !self.taken.insert(*outpoint) {
+            return None;
+        }
         self.spent.push((*outpoint, coin.clone()));
         Some(coin)
     }
@@ -366,27 +375,21 @@ impl Purse<'_> {
     }
 
     /// What the block does to the UTXO set.
-    fn close(mut self) -> Result<Delta, BlockError> {
-        // What nobody took and the block makes once more would be overwritten (rule S6).
-        let overwritten = |(outpoint, _): &&(OutPoint, Coin)| self.fetched.contains_key(outpoint);
-        if !self.fetched.is_empty()
-            && let Some((outpoint, _)) = self.created.iter().find(overwritten)
-        {
-            return Err(BlockError::ExistingCoin(*outpoint));
-        }
+    fn close(mut self) -> Delta {
         self.created.extend(self.inner);
-        Ok(Delta { spent: self.spent, created: self.created })
+        Delta { spent: self.spent, created: self.created }
     }
 }
 
-/// Holds a block against all spending rules but the signatures (K1, K5, S1 to S9). `fetched` holds the coins
-/// of [`external_inputs`] that exist. Transactions that `verdicts` knows claim no signature.
+/// Holds a block against all spending rules but the signatures (K1, K5, S1 to S9). `coins` are those at
+/// [`external_inputs`], in their order, where they exist and are unspent. Transactions that `verdicts` knows claim
+/// no signature.
 ///
 /// # Errors
 /// [`BlockError`] with the first rule that is broken.
 pub fn spend_block(
     block: &Arc<CheckedBlock>,
-    fetched: HashMap<OutPoint, Coin>,
+    coins: Vec<Option<Coin>>,
     context: &SpendContext<'_>,
     verdicts: &VerdictCache,
 ) -> Result<SpentBlock, BlockError> {
@@ -398,24 +401,25 @@ pub fn spend_block(
     let outputs = transactions.iter().map(|checked| checked.transaction().outputs.len()).sum::<usize>();
     let mut purse = Purse {
         block,
-        inner: HashMap::new(),
-        spent: Vec::with_capacity(fetched.len()),
+        taken: KeyedSet::with_capacity_and_hasher(coins.len(), KeyedState::new()),
+        inner: KeyedMap::default(),
+        spent: Vec::with_capacity(coins.len()),
         created: Vec::with_capacity(outputs + block.coinbase().outputs.len()),
-        fetched,
+        outer: coins.into_iter(),
     };
     let mut fees = Amount::ZERO;
     let mut claims = Vec::new();
     let mut claims_end = Vec::with_capacity(transactions.len());
-    let mut coins = Vec::new();
+    let mut spent = Vec::new();
     for (index, checked) in transactions.iter().enumerate() {
         let fail = |error| BlockError::Spend { index, txid: checked.txid(), error };
         // Debits come before credits, so that a transaction never meets its own outputs (threat C26).
-        coins.clear();
+        spent.clear();
         for (input, outpoint) in checked.transaction().inputs.iter().enumerate() {
             let missing = SpendError::MissingCoin { input, outpoint: *outpoint };
-            coins.push(purse.take(outpoint).ok_or_else(|| fail(missing))?);
+            spent.push(purse.take(outpoint).ok_or_else(|| fail(missing))?);
         }
-        let (fee, message) = spend(checked, &coins, context, verdicts).map_err(fail)?;
+        let (fee, message) = spend(checked, &spent, context, verdicts).map_err(fail)?;
         claims.extend(message.into_iter().flat_map(|message| claims_of(checked, message)));
         claims_end.push(claims.len());
         fees = fees
@@ -429,7 +433,7 @@ pub fn spend_block(
         return Err(BlockError::CoinbaseClaim { claimed: block.coinbase_claim(), allowed });
     }
     purse.put(block.coinbase_txid(), &block.coinbase().outputs, height, true)?;
-    let connected = ConnectedBlock { hash: block.hash(), height, fees, delta: purse.close()? };
+    let connected = ConnectedBlock { hash: block.hash(), height, fees, delta: purse.close() };
     Ok(SpentBlock { block: Arc::clone(block), connected, claims, claims_end })
 }
 
@@ -458,7 +462,8 @@ pub fn verify_blocks(
 }
 
 /// Holds a block against all spending rules (K1, K5, S1 to S10). `fetched` holds the coins of
-/// [`external_inputs`] that exist.
+/// [`external_inputs`] that exist, and may hold others that do: the block must make none of them once more
+/// (rule S6).
 ///
 /// # Errors
 /// [`BlockError`] with the first rule that is broken; of several wrong signatures the first is named.
@@ -467,7 +472,15 @@ pub fn connect_block(
     fetched: HashMap<OutPoint, Coin>,
     context: &SpendContext<'_>,
 ) -> Result<ConnectedBlock, BlockError> {
-    let spent = spend_block(block, fetched, context, &VerdictCache::default())?;
+    let inputs = external_inputs(block);
+    let coins: Vec<Option<Coin>> = inputs.iter().map(|outpoint| fetched.get(outpoint).cloned()).collect();
+    let spent = spend_block(block, coins, context, &VerdictCache::default())?;
+    let mut created = spent.delta().created.iter().map(|(outpoint, _)| *outpoint);
+    if fetched.len() > inputs.len()
+        && let Some(overwritten) = created.find(|outpoint| fetched.contains_key(outpoint))
+    {
+        return Err(BlockError::ExistingCoin(overwritten));
+    }
     match verify_all(&spent.claims) {
         Ok(()) => Ok(spent.connected),
         Err(claim) => Err(blame(&spent, claim)),

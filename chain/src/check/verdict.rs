@@ -8,13 +8,10 @@
 //! A verdict is only ever taken for the very same bytes that spend the very same outputs; it is lost, never
 //! wrong. The cache holds no verdict that says no: those are cheap to forge and expensive to keep.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{CheckedTransaction, VerifiedTransaction};
-use crate::{hash::WitnessTxId, utxo::Coin};
+use crate::{hash::WitnessTxId, keyed::KeyedMap, utxo::Coin};
 
 /// The most verdicts that are kept.
 pub const MAX_VERDICTS: usize = 100_000;
@@ -25,7 +22,7 @@ pub const MAX_VERDICT_BYTES: usize = 64 << 20;
 /// Verdicts on transactions, the oldest forgotten first.
 #[derive(Clone, Debug, Default)]
 pub struct VerdictCache {
-    verdicts: HashMap<WitnessTxId, Arc<VerifiedTransaction>>,
+    verdicts: KeyedMap<WitnessTxId, Arc<VerifiedTransaction>>,
     /// With the bytes that each occupies.
     order: VecDeque<(WitnessTxId, usize)>,
     bytes: usize,

@@ -6,7 +6,7 @@
 //! signatures of a run are verified, the next block is read, checked and its coins are fetched.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -20,6 +20,7 @@ use crate::{
     },
     error::BlockError,
     hash::{BlockHash, TxId},
+    keyed::KeyedMap,
     store::{Store, StoreError},
     transaction::{OutPoint, Output},
     tree::NodeId,
@@ -35,8 +36,8 @@ const RUN_BYTES: usize = 4 << 20;
 /// A run has at most so many blocks.
 const RUN_BLOCKS: usize = 256;
 /// Blocks that came last are kept in memory up to so many encoded bytes: whoever follows the tip looks at them
-/// next.
-const MAX_FRESH_BYTES: usize = 4 << 20;
+/// next, and blocks that come together should still be here then.
+const MAX_FRESH_BYTES: usize = 16 << 20;
 
 /// So many of them at the most: a look through them takes microseconds.
 const MAX_FRESH_BLOCKS: usize = 256;
@@ -73,7 +74,7 @@ struct Run {
     ids: Vec<NodeId>,
     blocks: Vec<SpentBlock>,
     /// Coins that the run makes, and none where it spends one.
-    coins: HashMap<OutPoint, Option<Coin>>,
+    coins: KeyedMap<OutPoint, Option<Coin>>,
     signatures: usize,
     bytes: usize,
 }
@@ -162,11 +163,15 @@ impl<S: Store> Ledger<S> {
                 Err(error) => Some((*id, error)),
             };
             let next = path.get(at + 1).filter(|_| fault.is_none());
-            if let (Some(_), false) = (next, run.is_full()) {
+            // Where nothing is to be verified, nothing is gained by waiting for the blocks above, and nothing can be
+            // prepared meanwhile.
+            let idle = run.signatures == 0;
+            if let (Some(_), false) = (next, run.is_full() || idle) {
                 run.show_last();
                 continue;
             }
-            let (refused, ready) = self.settle_run(std::mem::take(&mut run), next.copied())?;
+            let meanwhile = next.filter(|_| !idle).copied();
+            let (refused, ready) = self.settle_run(std::mem::take(&mut run), meanwhile)?;
             prepared = ready;
             if let (Some(id), Some(goal)) = (self.active.last(), path.last()) {
                 watch(self.tree.node(*id).height(), self.tree.node(*goal).height());
@@ -231,24 +236,25 @@ impl<S: Store> Ledger<S> {
             height: node.height(),
             median_time_past: self.tree.median_time_past(parent),
         };
-        let mut wanted = external_inputs(block);
-        let mut fetched = HashMap::with_capacity(wanted.len());
-        if !run.coins.is_empty() {
-            wanted.retain(|outpoint| match run.coins.get(outpoint) {
-                Some(Some(coin)) => {
-                    fetched.insert(*outpoint, coin.clone());
-                    false
-                }
-                Some(None) => false,
-                None => true,
-            });
-        }
-        let coins = self.store.coins(&wanted)?;
-        let found = wanted.into_iter().zip(coins).filter_map(|(outpoint, coin)| Some((outpoint, coin?)));
-        fetched.extend(found);
-        let spent = spend_block(block, fetched, &context, &self.verdicts);
+        let coins = self.find_coins(&external_inputs(block), run)?;
+        let spent = spend_block(block, coins, &context, &self.verdicts);
         let is_assumed_valid = self.is_assumed_valid(id);
         Ok(spent.map(|spent| if is_assumed_valid { spent.without_signatures() } else { spent }))
+    }
+
+    /// The coins at these outpoints as the run leaves them, in their order.
+    fn find_coins(&self, wanted: &[OutPoint], run: &Run) -> Result<Vec<Option<Coin>>, StoreError> {
+        if run.coins.is_empty() {
+            return self.store.coins(wanted);
+        }
+        let below: Vec<OutPoint> =
+            wanted.iter().filter(|outpoint| !run.coins.contains_key(outpoint)).copied().collect();
+        let mut below = self.store.coins(&below)?.into_iter();
+        let find = |outpoint: &OutPoint| match run.coins.get(outpoint) {
+            Some(changed) => changed.clone(),
+            None => below.next().flatten(),
+        };
+        Ok(wanted.iter().map(find).collect())
     }
 
     /// Moves the tip one block down. What the block's transactions were found to be is remembered: they go back
@@ -275,7 +281,7 @@ fn missing(hash: &BlockHash, what: &str) -> StoreError {
 /// be told is left out.
 fn verdicts_of(block: &CheckedBlock, undo: Undo) -> Vec<VerifiedTransaction> {
     let height = block.coinbase().height;
-    let made: HashMap<TxId, &Arc<CheckedTransaction>> = block
+    let made: KeyedMap<TxId, &Arc<CheckedTransaction>> = block
         .transactions()
         .iter()
         .filter(|checked| block.is_inner_parent(&checked.txid()))
@@ -286,7 +292,7 @@ fn verdicts_of(block: &CheckedBlock, undo: Undo) -> Vec<VerifiedTransaction> {
         let output = outputs.get(usize::try_from(outpoint.index).ok()?)?.clone();
         Some(Coin { output, height, coinbase: false })
     };
-    let mut spent: HashMap<OutPoint, Coin> = undo.into_iter().collect();
+    let mut spent: KeyedMap<OutPoint, Coin> = undo.into_iter().collect();
     let verified = |checked: &Arc<CheckedTransaction>| {
         let inputs = &checked.transaction().inputs;
         let coins: Option<Vec<Coin>> =

@@ -6,6 +6,7 @@ use chain::{
     amount::Amount,
     block::{Block, Header},
     encode,
+    encoded::EncodedBlock,
     hash::{BlockHash, MerkleRoot, TxId},
     height::Height,
     policy::{Policy, PublicKey, Satisfaction, Witness},
@@ -149,6 +150,13 @@ fn canonical<T: BorshSerialize + BorshDeserialize>(bytes: &[u8]) -> Result<(), T
     Ok(())
 }
 
+/// Whoever only walks a block's bytes takes and refuses the same as whoever decodes them.
+fn walked_alike(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let walked = EncodedBlock::from_bytes(bytes.to_vec());
+    prop_assert_eq!(walked.is_ok(), Block::from_bytes(bytes).is_ok());
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn policies_are_read_back(value in policy(), cut: Index, at: Index, byte: u8) {
@@ -200,6 +208,23 @@ proptest! {
     }
 
     #[test]
+    fn a_block_is_walked_as_strictly_as_it_is_decoded(
+        value in block(), cut: Index, at: Index, byte in prop_oneof![any::<u8>(), 0_u8..9],
+    ) {
+        let bytes = value.to_bytes();
+        let walked = EncodedBlock::from_bytes(bytes.clone()).expect("as written");
+        prop_assert_eq!(walked.header(), &value.header);
+        prop_assert_eq!(walked.bytes(), &bytes);
+        prop_assert_eq!(walked.decode().ok(), Some(value));
+        prop_assert!(EncodedBlock::from_bytes(bytes[..cut.index(bytes.len())].to_vec()).is_err());
+        prop_assert!(EncodedBlock::from_bytes([&bytes[..], &[byte]].concat()).is_err());
+        let mut altered = bytes;
+        let place = at.index(altered.len());
+        altered[place] = byte;
+        walked_alike(&altered)?;
+    }
+
+    #[test]
     fn any_bytes_are_read_without_a_panic(bytes in vec(any::<u8>(), 0..400)) {
         canonical::<Policy>(&bytes)?;
         canonical::<Witness>(&bytes)?;
@@ -207,6 +232,7 @@ proptest! {
         canonical::<Transaction>(&bytes)?;
         canonical::<Coinbase>(&bytes)?;
         canonical::<Block>(&bytes)?;
+        walked_alike(&bytes)?;
         if let Ok(block) = Block::from_submission(&bytes) {
             prop_assert_eq!(block.to_submission(), bytes);
         }

@@ -1,18 +1,19 @@
 //! What is known is not verified again, and never taken for something else.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use chain::{
     amount::Amount,
     block::Block,
     check::{
-        CheckedBlock, CheckedTransaction, VerdictCache, VerifiedTransaction, external_inputs, spend_block,
-        verify_blocks, verify_transaction,
+        CheckedBlock, CheckedTransaction, NewBlock, VerdictCache, VerifiedTransaction, external_inputs,
+        spend_block, verify_blocks, verify_transaction,
     },
-    error::{BlockError, SpendError},
+    encoded::EncodedBlock,
+    error::{BlockError, BodyError, SpendError, SubmitError},
     height::Height,
     policy::{Policy, Satisfaction},
-    transaction::{OutPoint, Transaction},
+    transaction::Transaction,
     utxo::Coin,
 };
 
@@ -34,11 +35,9 @@ fn verified(world: &World, transaction: &Transaction) -> Arc<VerifiedTransaction
     Arc::new(verify_transaction(checked.into(), view, &context).expect("valid"))
 }
 
-fn fetched(world: &World, block: &CheckedBlock) -> HashMap<OutPoint, Coin> {
-    let wanted = external_inputs(block).into_iter();
-    wanted
-        .filter_map(|outpoint| Some((outpoint, world.ledger.store().utxo_set().get(&outpoint)?.clone())))
-        .collect()
+fn fetched(world: &World, block: &CheckedBlock) -> Vec<Option<Coin>> {
+    let coins = world.ledger.store().utxo_set();
+    external_inputs(block).iter().map(|outpoint| coins.get(outpoint).cloned()).collect()
 }
 
 fn claims(world: &World, block: &Arc<CheckedBlock>, verdicts: &VerdictCache) -> usize {
@@ -59,14 +58,50 @@ fn known_transactions_cost_no_signature() {
         world.ledger.remember(known);
         assert_eq!(claims(&world, &checked, &verdicts), left);
     }
-    // What was learned of them is taken over, not found out again.
-    let knowing = CheckedBlock::check_knowing(block.clone(), &world.chain, &verdicts).expect("isolated");
-    assert_eq!(knowing, *checked);
-    for (transaction, payment) in knowing.transactions().iter().zip(&payments) {
-        let known = verdicts.find(&payment.witness_txid()).expect("remembered");
-        assert!(Arc::ptr_eq(transaction, known.checked()));
+    // What was learned of them is taken over, not found out again, in whatever form the block comes.
+    let forms: [NewBlock; 3] = [block.clone().into(), encoded(&block).into(), assembled(&world, &block)];
+    for form in forms {
+        let unknowing = CheckedBlock::check(form.clone(), &world.chain).expect("isolated");
+        assert_eq!(unknowing, *checked);
+        let knowing = CheckedBlock::check_knowing(form, &world.chain, &verdicts).expect("isolated");
+        assert_eq!(knowing, *checked);
+        for (transaction, payment) in knowing.transactions().iter().zip(&payments) {
+            let known = verdicts.find(&payment.witness_txid()).expect("remembered");
+            assert!(Arc::ptr_eq(transaction, known.checked()));
+        }
     }
     world.accept(&block);
+}
+
+fn encoded(block: &Block) -> EncodedBlock {
+    EncodedBlock::from_bytes(block.to_bytes()).expect("as written")
+}
+
+/// The block as whoever knows all its transactions puts it together.
+fn assembled(world: &World, block: &Block) -> NewBlock {
+    let check = |transaction: &Arc<Transaction>| {
+        Arc::new(CheckedTransaction::check(Arc::clone(transaction), &world.chain).expect("isolated"))
+    };
+    let transactions = block.transactions.iter().map(check).collect();
+    NewBlock::Assembled { header: block.header, coinbase: block.coinbase.clone(), transactions }
+}
+
+#[test]
+fn c12_an_assembled_block_must_be_the_one_that_its_header_names() {
+    let (mut world, payments) = world();
+    let block = world.draft(payments.clone());
+    let other = world.draft(vec![payments[1].clone(), payments[0].clone(), payments[2].clone()]);
+    let mut wrong = assembled(&world, &other);
+    if let NewBlock::Assembled { header, .. } = &mut wrong {
+        *header = block.header;
+    }
+    let now = block.header.time;
+    let refused = world.ledger.submit(wrong, now).expect_err("transactions in another order");
+    assert!(matches!(refused, SubmitError::WrongBody(BodyError::WrongRoot { .. })));
+    // The header is not to blame for it.
+    let right = assembled(&world, &block);
+    let update = world.ledger.submit(right, now).expect("the right body");
+    assert_eq!(update.applied.len(), 1);
 }
 
 #[test]
@@ -82,11 +117,14 @@ fn c13_a_verdict_is_for_the_same_witnesses_only() {
     }
     assert_eq!(altered.txid(), payments[1].txid());
     let bad = world.draft(vec![payments[0].clone(), altered, payments[2].clone()]);
-    match world.fault(&bad) {
-        BlockError::Spend { index, error, .. } => {
-            assert_eq!((index, error), (1, SpendError::BadSignature { input: 0 }));
+    // As bytes it is compared with what is known, and not decoded where it is: the wrong one is.
+    let hash = bad.hash();
+    let update = world.ledger.submit(encoded(&bad), bad.header.time).expect("kept");
+    match update.refusal(&hash) {
+        Some(BlockError::Spend { index, error, .. }) => {
+            assert_eq!((*index, error.clone()), (1, SpendError::BadSignature { input: 0 }));
         }
-        other => panic!("{other}"),
+        other => panic!("{other:?}"),
     }
     let good = world.draft(payments);
     world.accept(&good);
@@ -101,7 +139,7 @@ fn a_verdict_is_for_the_same_spent_outputs_only() {
     verdicts.remember(verified(&world, &payments[0]));
     // A store that shows another amount under the same name.
     let mut wrong = fetched(&world, &block);
-    for coin in wrong.values_mut() {
+    for coin in wrong.iter_mut().flatten() {
         coin.output.amount = coin.output.amount.checked_add(Amount::from_pebbles(1)).expect("small");
     }
     let context = world.ledger.next_spend_context();

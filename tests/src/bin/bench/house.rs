@@ -9,7 +9,8 @@ use std::{
 };
 
 use chain::{
-    block::{Block, Header},
+    block::Header,
+    encoded::EncodedBlock,
     genesis::Chain,
     ledger::Ledger,
     store::StoreError,
@@ -105,9 +106,9 @@ impl House {
     }
 
     fn submit_at_once(&mut self, blocks: &[impl AsRef<[u8]> + Sync]) -> Result<(), Failure> {
-        let decoded: Result<Vec<Block>, _> =
-            blocks.par_iter().map(|bytes| Block::from_bytes(bytes.as_ref())).collect();
-        let submitted = self.ledger.submit_many(decoded?, self.wall)?;
+        let read = |block: &_| EncodedBlock::from_bytes(AsRef::<[u8]>::as_ref(block).to_vec());
+        let read: Result<Vec<EncodedBlock>, _> = blocks.par_iter().map(read).collect();
+        let submitted = self.ledger.submit_many(read?, self.wall)?;
         for (_, outcome) in submitted.outcomes {
             outcome?;
         }

@@ -1,0 +1,97 @@
+//! The forms in which a block comes: as bytes, decoded, or put together of transactions that are known.
+
+use std::sync::Arc;
+
+use super::CheckedTransaction;
+use crate::{
+    block::{Block, HEADER_BYTES, Header},
+    encode::write_count,
+    encoded::{EncodedBlock, Leaf},
+    transaction::{Coinbase, Transaction},
+};
+
+/// A block that was held against no rule yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewBlock {
+    /// As bytes, from a peer or the disk: what is known of its transactions need not be decoded.
+    Encoded(EncodedBlock),
+    /// Decoded, or made here.
+    Decoded(Block),
+    /// Put together of transactions that were checked before, on the same chain: a block that a peer only named
+    /// the transactions of. They are neither decoded nor hashed nor checked again.
+    Assembled {
+        /// The header.
+        header: Header,
+        /// The coinbase.
+        coinbase: Coinbase,
+        /// All other transactions, in their order.
+        transactions: Vec<Arc<CheckedTransaction>>,
+    },
+}
+
+impl From<EncodedBlock> for NewBlock {
+    fn from(block: EncodedBlock) -> Self {
+        Self::Encoded(block)
+    }
+}
+
+impl From<Block> for NewBlock {
+    fn from(block: Block) -> Self {
+        Self::Decoded(block)
+    }
+}
+
+/// What there is of a block's transactions beside their bytes.
+pub(super) enum Parts {
+    Encoded,
+    Decoded(Vec<Arc<Transaction>>),
+    Checked(Vec<Arc<CheckedTransaction>>),
+}
+
+impl NewBlock {
+    /// The header.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        match self {
+            Self::Encoded(block) => block.header(),
+            Self::Decoded(block) => &block.header,
+            Self::Assembled { header, .. } => header,
+        }
+    }
+
+    /// The block's bytes, and what is there of its transactions beside them. Nothing is encoded that came as bytes.
+    pub(super) fn encode(self) -> (EncodedBlock, Parts) {
+        match self {
+            Self::Encoded(block) => (block, Parts::Encoded),
+            Self::Decoded(Block { header, coinbase, transactions }) => {
+                let encoded = encode(header, coinbase, transactions.iter().map(AsRef::as_ref));
+                (encoded, Parts::Decoded(transactions))
+            }
+            Self::Assembled { header, coinbase, transactions } => {
+                let plain = transactions.iter().map(|checked| checked.transaction().as_ref());
+                (encode(header, coinbase, plain), Parts::Checked(transactions))
+            }
+        }
+    }
+}
+
+/// Encodes a block; its bytes are written once.
+fn encode<'a>(
+    header: Header,
+    coinbase: Coinbase,
+    transactions: impl ExactSizeIterator<Item = &'a Transaction>,
+) -> EncodedBlock {
+    let first = coinbase.to_bytes();
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + first.len() + 4 + transactions.len() * 256);
+    bytes.extend(header.to_bytes());
+    bytes.extend(&first);
+    let coinbase_bytes = HEADER_BYTES..bytes.len();
+    write_count(transactions.len(), &mut bytes).expect("a decoded or made block has fewer than 2^32");
+    let mut leaves = Vec::with_capacity(transactions.len());
+    for transaction in transactions {
+        let start = bytes.len();
+        let unsigned = transaction.encode_into(&mut bytes);
+        leaves.push(Leaf { bytes: start..bytes.len(), unsigned });
+    }
+    EncodedBlock { header, coinbase, bytes, coinbase_bytes, leaves }
+}
