@@ -5,7 +5,7 @@
 //! out to be unknown are decoded, on all cores. The walk accepts exactly what [`Block::from_bytes`] accepts
 //! (rules E1, E2 and T1).
 
-use std::{io, ops::Range};
+use std::ops::Range;
 
 use borsh::BorshDeserialize;
 
@@ -55,7 +55,7 @@ impl EncodedBlock {
             leaves.push(Leaf { bytes: start..place(rest), unsigned });
         }
         if !rest.is_empty() {
-            return Err(io::Error::from(invalid("bytes follow the block (rule E1)")).into());
+            return Err(invalid("bytes follow the block (rule E1)").into());
         }
         Ok(Self { header, coinbase, bytes, coinbase_bytes, leaves })
     }
