@@ -157,6 +157,18 @@ fn walked_alike(bytes: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+#[test]
+fn t10_data_that_is_too_long_is_refused_by_whoever_walks_as_well() {
+    for (length, taken) in [(80, true), (81, false)] {
+        let data = Output { amount: Amount::ZERO, to: Destination::Data(vec![0; length]) };
+        let transaction = Transaction { inputs: Vec::new(), outputs: vec![data], witnesses: Vec::new() };
+        let genesis = chain::genesis::Chain::dev().genesis().clone();
+        let bytes = Block { transactions: vec![transaction.into()], ..genesis }.to_bytes();
+        assert_eq!(Block::from_bytes(&bytes).is_ok(), taken);
+        assert_eq!(EncodedBlock::from_bytes(bytes).is_ok(), taken);
+    }
+}
+
 proptest! {
     #[test]
     fn policies_are_read_back(value in policy(), cut: Index, at: Index, byte: u8) {
