@@ -8,15 +8,16 @@ use std::{
 use chain::{genesis::Chain, hash::BlockHash, store::StoreError, transaction::OutPoint, utxo::Coin};
 use rayon::prelude::*;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, Options,
-    ReadOptions, WaitForCompactOptions, WriteBatch, properties,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME,
+    IngestExternalFileOptions, Options, ReadOptions, SstFileWriter, WaitForCompactOptions, WriteBatch,
+    properties,
 };
 
 use super::{
     codec::{read_coin, read_hash, read_number},
     failpoint,
     fault::{Fault, OpenStoreError},
-    options::{StoreOptions, block_cache, database_options, family_options, write_options},
+    options::{StoreOptions, block_cache, database_options, family_options, sorted_options, write_options},
     schema::{CHAIN_KEY, COIN_KEY_BYTES, Family, SCHEMA_KEY, SCHEMA_VERSION, coin_key},
 };
 
@@ -24,8 +25,19 @@ use super::{
 const COINS_PER_LOOKUP: usize = 1_024;
 /// The most bytes of coins that may be in the log alone after an orderly end: read again in some milliseconds.
 const MAX_UNFILED_BYTES: u64 = 2 << 20;
+/// The file in which coins are gathered that the database then takes in. What a killed process left is overwritten.
+const SORTED_FILE: &str = "coins.sorted";
 /// The file by which RocksDB knows its folders.
 pub(super) const CURRENT_FILE: &str = "CURRENT";
+
+/// RocksDB's options, which have no form to be shown in.
+pub(super) struct SortedOptions(pub(super) Options);
+
+impl std::fmt::Debug for SortedOptions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SortedOptions")
+    }
+}
 
 /// An open database of one chain, in this program's schema.
 #[derive(Debug)]
@@ -33,6 +45,8 @@ pub(super) struct Database {
     db: DB,
     path: PathBuf,
     chain: BlockHash,
+    /// How the files of coins are made that are taken in as they are.
+    sorted_options: SortedOptions,
 }
 
 impl Database {
@@ -55,7 +69,8 @@ impl Database {
         let find = |name: &str| Family::ALL.into_iter().find(|family| family.name() == name);
         let descriptors = present.iter().map(|name| ColumnFamilyDescriptor::new(name, columns(find(name))));
         let db = DB::open_cf_descriptors(&settings, path, descriptors).map_err(failed)?;
-        let mut database = Self { db, path: owned(), chain: chain.id() };
+        let sorted_options = SortedOptions(sorted_options(options, &cache));
+        let mut database = Self { db, path: owned(), chain: chain.id(), sorted_options };
         let missing =
             Family::ALL.into_iter().filter(|family| !present.iter().any(|name| name == family.name()));
         match database.identity().map_err(storage)? {
@@ -163,11 +178,19 @@ impl Database {
         Batch { database: self, writes: WriteBatch::default() }
     }
 
+    /// Begins a file of coins that the database takes in whole.
+    pub(super) fn sorted_file(&self) -> Result<SortedFile<'_>, StoreError> {
+        let path = self.path.join(SORTED_FILE);
+        let writer = SstFileWriter::create(&self.sorted_options.0);
+        writer.open(&path).map_err(|source| Fault::write("a sorted file of coins", source))?;
+        Ok(SortedFile { database: self, writer, path })
+    }
+
     /// Waits until everything that was written is on the disk, so that not even a power loss can take it.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let what = "the write-ahead log";
         failpoint::hit("database.sync.before").map_err(|source| Fault::write(what, source))?;
-        self.db.flush_wal(true).map_err(|source| Fault::write(what, source))?;
+        self.sync_log()?;
         // What is only in the log would be read again at the next start, which should be quick.
         let coins = self.family(Family::Coins)?;
         let unfiled = self.db.property_int_value_cf(coins, properties::CUR_SIZE_ALL_MEM_TABLES);
@@ -175,6 +198,11 @@ impl Database {
             self.db.flush_cf(coins).map_err(|source| Fault::write("the coins", source))?;
         }
         Ok(failpoint::hit("database.sync.after").map_err(|source| Fault::write(what, source))?)
+    }
+
+    /// Waits until what was written by batches is on the disk.
+    pub(super) fn sync_log(&self) -> Result<(), StoreError> {
+        Ok(self.db.flush_wal(true).map_err(|source| Fault::write("the write-ahead log", source))?)
     }
 
     /// Tidies a family away of which all rows were removed.
@@ -232,6 +260,44 @@ pub(super) fn folder_bytes(path: &Path) -> Result<u64, StoreError> {
         }
     }
     Ok(bytes)
+}
+
+/// Rows of the family of coins, in ascending order of their keys, on their way into the database past its log and
+/// its memory: for large batches a third of the cost. They come to be all at once or not at all, and at once on the
+/// disk.
+pub(super) struct SortedFile<'a> {
+    database: &'a Database,
+    writer: SstFileWriter<'a>,
+    path: PathBuf,
+}
+
+impl SortedFile<'_> {
+    /// Sets the value of a key, or removes it.
+    pub(super) fn add(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
+        let added = match value {
+            Some(value) => self.writer.put(key, value),
+            None => self.writer.delete(key),
+        };
+        Ok(added.map_err(|source| Fault::write("a sorted file of coins", source))?)
+    }
+
+    /// Has the database take the rows in, with a fail point before and one after. `what` says what they are, should
+    /// it fail.
+    pub(super) fn commit(
+        mut self,
+        (before, after): (&'static str, &'static str),
+        what: impl Fn() -> String,
+    ) -> Result<(), StoreError> {
+        self.writer.finish().map_err(|source| Fault::write(what(), source))?;
+        failpoint::hit(before).map_err(|source| Fault::write(what(), source))?;
+        let family = self.database.family(Family::Coins)?;
+        // Copied rather than moved: what the writer writes it asks the kernel to forget.
+        let options = IngestExternalFileOptions::default();
+        let taken = self.database.db.ingest_external_file_cf_opts(family, &options, vec![&self.path]);
+        taken.map_err(|source| Fault::write(what(), source))?;
+        failpoint::hit(after).map_err(|source| Fault::write(what(), source))?;
+        Ok(fs::remove_file(&self.path).map_err(|source| Fault::write(what(), source))?)
+    }
 }
 
 /// Writes that belong together.

@@ -57,9 +57,15 @@ pub const NAMES: &[&str] = &[
     // Rows of blocks that are found invalid, or no longer are.
     "headers.mark.before",
     "headers.mark.after",
-    // Coins, undo positions and tip.
+    // Coins, undo positions and tip, where they are few.
     "coins.flush.before",
     "coins.flush.after",
+    // Undo positions before a large batch of coins.
+    "undo.rows.before",
+    "undo.rows.after",
+    // A large batch of coins and the tip, as a file that the database takes in.
+    "coins.file.before",
+    "coins.file.after",
     // The database's log, at an orderly end.
     "database.sync.before",
     "database.sync.after",

@@ -5,7 +5,9 @@
 //!
 //! The coins at the tip move in memory ([`cache`]), and a *flush* brings them to the disk: first the block and
 //! undo files are synced, then one atomic batch over all column families holds coins, where the undo data is,
-//! and the tip, so that they never part and never name a block that is not there (threat S01). Bodies are
+//! and the tip, so that they never part and never name a block that is not there (threat S01). A large batch goes
+//! another way: where the undo data is comes first, synced, which is true already and says nothing of the tip; then
+//! coins and tip come as one sorted file that the database takes in whole. Bodies are
 //! written when they come, so that what was connected after the last flush is connected again at the next
 //! start. What has returned is in the kernel's hands: the death of the process loses no block, and a power
 //! loss costs at most the last blocks, a suffix, which peers give again; [`RocksStore::sync`] after a flush
@@ -89,6 +91,8 @@ pub struct RocksStore {
     /// What of the block files the database knows to be synced.
     synced: Mark,
     pending: Pending,
+    /// From how many changed coins on a flush writes a sorted file.
+    sorted_file_coins: usize,
     /// Whether a step failed half way, so that what is in memory must not reach the disk.
     broken: bool,
 }

@@ -200,32 +200,30 @@ impl RocksStore {
         }
         self.undo.sync()?;
         let (tip, database) = (self.tip, &self.shared.database);
+        let is_large = self.coins.get_mut().dirty() >= self.sorted_file_coins;
+        let tip_row = Some(tip.as_bytes().as_slice()).filter(|_| tip != database.chain());
+        let what = || format!("block {tip} as the tip");
         let mut batch = database.batch();
-        let mut value = Vec::new();
-        for (outpoint, coin) in self.coins.get_mut().pending() {
-            let key = coin_key(outpoint);
-            match coin {
-                None => batch.delete(Family::Coins, key)?,
-                Some(coin) => {
-                    value.clear();
-                    let what = || Fault::mismatch(format!("the coin {outpoint}"), "it is a data output");
-                    write_coin(&coin, &mut value).ok_or_else(what)?;
-                    batch.put(Family::Coins, key, &value)?;
-                }
-            }
-        }
         for (number, position) in &self.pending.undo {
             batch.put(Family::Undo, number.to_be_bytes(), write_position(*position))?;
         }
         batch.put(Family::Meta, UNDO_KEY, write_mark(self.undo.end()))?;
         batch.put(Family::Meta, SYNCED_KEY, write_mark(self.blocks.synced()))?;
-        if tip == database.chain() {
-            batch.delete(Family::Meta, TIP_KEY)?;
+        if is_large {
+            // What these rows name is there already, and a block may have undo data before it is connected: then
+            // it gets no other. Coins and tip follow all at once.
+            batch.commit(("undo.rows.before", "undo.rows.after"), what)?;
+            database.sync_log()?;
+            let mut file = database.sorted_file()?;
+            write_coins(self.coins.get_mut(), tip_row, |key, value| file.add(key, value))?;
+            file.commit(("coins.file.before", "coins.file.after"), what)?;
         } else {
-            batch.put(Family::Meta, TIP_KEY, tip.as_bytes())?;
+            write_coins(self.coins.get_mut(), tip_row, |key, value| match value {
+                Some(value) => batch.put(Family::Coins, key, value),
+                None => batch.delete(Family::Coins, key),
+            })?;
+            batch.commit(("coins.flush.before", "coins.flush.after"), what)?;
         }
-        let what = || format!("block {tip} as the tip");
-        batch.commit(("coins.flush.before", "coins.flush.after"), what)?;
         self.coins.get_mut().settle();
         self.pending = Pending::default();
         self.synced = self.blocks.synced();
@@ -237,4 +235,30 @@ impl RocksStore {
     pub(super) const fn tip(&self) -> BlockHash {
         self.tip
     }
+}
+
+/// Gives all rows of coins that are pending, and the tip's among them, in ascending order of their keys.
+fn write_coins(
+    coins: &CoinCache,
+    tip: Option<&[u8]>,
+    mut write: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut value = Vec::new();
+    let mut is_tip_due = true;
+    for (outpoint, coin) in coins.pending() {
+        let key = coin_key(outpoint);
+        if is_tip_due && key.as_slice() > TIP_KEY {
+            is_tip_due = false;
+            write(TIP_KEY, tip)?;
+        }
+        let Some(coin) = coin else {
+            write(&key, None)?;
+            continue;
+        };
+        value.clear();
+        let what = || Fault::mismatch(format!("the coin {outpoint}"), "it is a data output");
+        write_coin(&coin, &mut value).ok_or_else(what)?;
+        write(&key, Some(&value))?;
+    }
+    if is_tip_due { write(TIP_KEY, tip) } else { Ok(()) }
 }

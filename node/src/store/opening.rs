@@ -20,7 +20,7 @@ use super::{
     moving::Pending,
     reader::Shared,
     recent::RecentBlocks,
-    schema::{BLOCKS_KEY, Family, SYNCED_KEY, TIP_KEY, UNDO_KEY},
+    schema::{BLOCKS_KEY, Family, SYNCED_KEY, UNDO_KEY},
     snapshot::Snapshot,
 };
 
@@ -104,6 +104,7 @@ impl RocksStore {
             tip,
             flushed: tip,
             pending: Pending::default(),
+            sorted_file_coins: options.sorted_file_coins,
             broken: false,
         })
     }
@@ -152,8 +153,8 @@ fn forget(shared: &Shared, blocks: Option<Mark>, undo: Option<Mark>) -> Result<(
     tracing::warn!(bodies, undo_records = undone, "the newest files are torn: forgetting what is gone");
     if coins_are_lost {
         tracing::warn!("the tip needs what is gone: making the coins anew from the blocks that are left");
+        // And the tip, whose row is among theirs.
         batch.delete_all(Family::Coins)?;
-        batch.delete(Family::Meta, TIP_KEY)?;
     }
     let what = || "what the torn files no longer hold".to_owned();
     batch.commit(("coins.forget.before", "coins.forget.after"), what)?;

@@ -4,7 +4,6 @@
 //! | --------------- | -------------------------------------- | -------------------------------------------------- |
 //! | `meta`          | `schema`                               | [`SCHEMA_VERSION`], u32                            |
 //! |                 | `chain`                                | the chain id (genesis hash), 32 bytes              |
-//! |                 | `tip`                                  | hash of the tip, 32 bytes; absent for the genesis  |
 //! |                 | `blocks`                               | end of the block files, as far as rows name them   |
 //! |                 | `synced`                               | end of what of them is certainly on the disk       |
 //! |                 | `undo`                                 | end of the undo files, all of it on the disk       |
@@ -14,6 +13,7 @@
 //! | `undo`          | number u32                             | position of what the block spent                   |
 //! | `coins`         | txid, index u32                        | varint of 2 x height + (1 if a coinbase made it),  |
 //! |                 |                                        | varint of the amount, address of 32 bytes          |
+//! |                 | `tip`                                  | hash of the tip, 32 bytes; absent for the genesis  |
 //!
 //! Beside the database lie the flat files ([`super::files`]): `blocks-*.dat` holds borsh of the blocks,
 //! `undo-*.dat` what each block spent, as the key and the value of each coin one after the other, in the order
@@ -27,18 +27,20 @@
 //! bytes. The UTXO set sorts as outpoints do. The genesis block is in none of the families: it has no
 //! outputs, and every node has it. The indexes have a database and a page of their own ([`super::index`]).
 //!
+//! The tip lies among the coins, so that a file of coins that the database takes in whole brings both.
+//!
 //! A change of any of this raises [`SCHEMA_VERSION`].
 
 use chain::{hash::TxId, transaction::OutPoint};
 
 /// The version of everything on this page. A store of another version is refused.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Key of the schema version in [`Family::Meta`].
 pub(super) const SCHEMA_KEY: &[u8] = b"schema";
 /// Key of the chain id in [`Family::Meta`].
 pub(super) const CHAIN_KEY: &[u8] = b"chain";
-/// Key of the tip in [`Family::Meta`].
+/// Key of the tip in [`Family::Coins`], where no coin has a name of this length.
 pub(super) const TIP_KEY: &[u8] = b"tip";
 /// Key of the end of the block files in [`Family::Meta`].
 pub(super) const BLOCKS_KEY: &[u8] = b"blocks";
@@ -53,7 +55,7 @@ pub(super) const COIN_KEY_BYTES: usize = 36;
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
-    /// Schema, chain, tip, and the ends of the flat files.
+    /// Schema, chain, and the ends of the flat files.
     Meta,
     /// Headers and what is known of them, in the order in which they came.
     Headers,
@@ -61,7 +63,7 @@ pub(super) enum Family {
     Numbers,
     /// Where the undo data of blocks is.
     Undo,
-    /// The UTXO set.
+    /// The UTXO set, and the tip at which it is that.
     Coins,
 }
 

@@ -93,7 +93,7 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// [`StoreError`]; so for all methods.
     pub fn tip(&self) -> Result<BlockHash, StoreError> {
-        let tip = self.value(Family::Meta, TIP_KEY, || "the tip".to_owned(), read_hash)?;
+        let tip = self.value(Family::Coins, TIP_KEY, || "the tip".to_owned(), read_hash)?;
         Ok(tip.map_or(self.database.chain(), BlockHash::from_bytes))
     }
 
@@ -196,7 +196,8 @@ impl<'a> Snapshot<'a> {
         &self,
     ) -> Result<impl Iterator<Item = Result<(OutPoint, Coin), StoreError>> + use<'_, 'a>, StoreError> {
         let rows = self.rows(Family::Coins, IteratorMode::Start, scan_options())?;
-        Ok(rows.map(|row| {
+        let coins = rows.filter(|row| row.as_ref().map_or(true, |(key, _)| **key != *TIP_KEY));
+        Ok(coins.map(|row| {
             let (key, value) = row?;
             let outpoint = read_coin_key(&key);
             let outpoint = outpoint.ok_or_else(|| Fault::damaged("a coin's key", "it has a wrong length"))?;

@@ -103,6 +103,8 @@ pub fn phases_of(point: &str) -> &'static [Phase] {
         () if begins("reindex.") => &[Phase::Reindexing],
         () if begins("blocks.cut.") || begins("undo.cut.") => &[Phase::Recovering],
         () if begins("coins.forget.") => &[Phase::Mending],
+        // Batches of many blocks.
+        () if begins("coins.file.") || begins("undo.rows.") => &[Phase::CatchingUp, Phase::Reorganising],
         () if begins("headers.mark.") => &[Phase::Mining, Phase::Recovering],
         () if begins("database.identity.") || begins("blocks.create.") || begins("undo.create.") => {
             &[Phase::CatchingUp]
@@ -154,7 +156,7 @@ fn count(chance: &mut Chance, point: &str, phase: Phase) -> u64 {
         return 1;
     }
     // A node that takes a chain from its peer gets headers in one message and flushes when it has all.
-    let seldom = ["headers.add", "flush", "sync"];
+    let seldom = ["headers.add", "flush", "coins.file", "undo.rows", "sync"];
     if phase != Phase::Mining && phase != Phase::Recovering && seldom.iter().any(|word| point.contains(word))
     {
         return 1;

@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chain::{encode, hash::sha256};
+use chain::{encode, hash::sha256, ledger::Ledger};
 use rocksdb::{DB, Options};
 
 use super::{
     super::{
-        OpenStoreError, SCHEMA_VERSION, STORE_FOLDER,
+        OpenStoreError, RocksStore, SCHEMA_VERSION, STORE_FOLDER,
         database::Database,
         options::StoreOptions,
         schema::{Family, SCHEMA_KEY},
@@ -186,7 +186,10 @@ fn s02_the_database_runs_with_the_options_that_its_promises_need() {
 fn history_of_states(path: &Path) -> (Builder, Vec<super::Dump>) {
     let chain = easy_chain("states");
     let mut builder = Builder::new(&chain);
-    let mut ledger = open_ledger(path, &chain);
+    // All of it in the log: sorted files would be on the disk at once.
+    let options = StoreOptions { sorted_file_coins: usize::MAX, ..StoreOptions::default() };
+    let store = RocksStore::open(path, &chain, &options).expect("the store opens");
+    let mut ledger = Ledger::open(chain.clone(), store).expect("the ledger opens");
     let mut states = vec![dump(ledger.store())];
     let mut tip = 0;
     // A chain, and a longer branch from its middle, so that blocks are disconnected too.
