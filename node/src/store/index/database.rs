@@ -10,21 +10,27 @@ use chain::{
     transaction::OutPoint, utxo::Coin,
 };
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, Options, WriteBatch,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind,
+    IngestExternalFileOptions, Options, SstFileWriter, WriteBatch,
 };
 
 use super::{
     super::{
-        database::{folder_bytes, settle},
+        database::{SortedOptions, folder_bytes, settle},
         fault::{Fault, OpenStoreError},
     },
-    options::{IndexOptions, block_cache, database_options, family_options, write_options},
+    options::{IndexOptions, block_cache, database_options, family_options, sorted_options, write_options},
     reading::IndexSnapshot,
     rows::Rows,
     schema::{CHAIN_KEY, Family, INDEX_VERSION, SCHEMA_KEY, TIP_KEY, read_tip, write_tip},
     source::SourceBlock,
 };
 
+/// The file in which rows are gathered that the database then takes in. What a killed process left is overwritten.
+const SORTED_FILE: &str = "rows.sorted";
+/// From how many bytes of rows on they are written as a sorted file: for large batches less than half of the cost.
+/// Tests have few rows, and go both ways.
+const SORTED_FILE_BYTES: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
 /// The file by which RocksDB knows its folders.
 const CURRENT_FILE: &str = "CURRENT";
 /// A file of this name in the folder says that the index was found damaged, and is made anew at the next start.
@@ -37,6 +43,7 @@ pub struct IndexDb {
     path: PathBuf,
     chain: BlockHash,
     batch_bytes: usize,
+    sorted_options: SortedOptions,
 }
 
 /// Why a folder is not opened as it is.
@@ -105,7 +112,9 @@ impl IndexDb {
         let find = |name: &str| Family::ALL.into_iter().find(|family| family.name() == name);
         let descriptors = present.iter().map(|name| ColumnFamilyDescriptor::new(name, columns(find(name))));
         let db = DB::open_cf_descriptors(&database_options(options), path, descriptors).map_err(failed)?;
-        let mut database = Self { db, path: owned(), chain: chain.id(), batch_bytes: options.batch_bytes };
+        let sorted_options = SortedOptions(sorted_options(options, &cache));
+        let batch_bytes = options.batch_bytes;
+        let mut database = Self { db, path: owned(), chain: chain.id(), batch_bytes, sorted_options };
         let missing =
             Family::ALL.into_iter().filter(|family| !present.iter().any(|name| name == family.name()));
         match database.identity().map_err(storage)? {
@@ -196,7 +205,7 @@ impl IndexDb {
     /// [`StoreError`]; so for all methods.
     pub fn tip(&self) -> Result<BlockId, StoreError> {
         let what = || "the index's tip".to_owned();
-        let value = self.db.get_pinned_cf(self.family(Family::Meta)?, TIP_KEY);
+        let value = self.db.get_pinned_cf(self.family(Family::Rows)?, TIP_KEY);
         let value = value.map_err(|source| self.failed_read(what(), source))?;
         let Some(bytes) = value else { return Ok(self.genesis()) };
         read_tip(&bytes).map_err(|why| self.damaged(what(), why))
@@ -260,14 +269,35 @@ impl IndexDb {
         }
     }
 
+    /// The database could not write; a wrong checksum of what it read for that is damage.
+    fn failed_write(&self, what: String, source: rocksdb::Error) -> StoreError {
+        if source.kind() == ErrorKind::Corruption {
+            self.damaged(what, source.to_string())
+        } else {
+            Fault::Write { what, source: source.into() }.into()
+        }
+    }
+
     fn write(&self, writes: WriteBatch, what: impl FnOnce() -> String) -> Result<(), StoreError> {
-        self.db.write_opt(writes, &write_options()).map_err(|source| {
-            if source.kind() == ErrorKind::Corruption {
-                self.damaged(what(), source.to_string())
-            } else {
-                Fault::Write { what: what(), source: source.into() }.into()
-            }
-        })
+        self.db.write_opt(writes, &write_options()).map_err(|source| self.failed_write(what(), source))
+    }
+
+    /// Has the database take in a file of rows, which `write` puts into it in ascending order of their keys: past its
+    /// log and its memory, all at once or not at all, and at once on the disk.
+    fn take_sorted(
+        &self,
+        what: impl Fn() -> String,
+        write: impl FnOnce(&mut SstFileWriter<'_>) -> Result<(), rocksdb::Error>,
+    ) -> Result<(), StoreError> {
+        let path = self.path.join(SORTED_FILE);
+        let mut file = SstFileWriter::create(&self.sorted_options.0);
+        // Copied rather than moved: what the writer writes it asks the kernel to forget.
+        let options = IngestExternalFileOptions::default();
+        let family = self.family(Family::Rows)?;
+        let taken = file.open(&path).and_then(|()| write(&mut file)).and_then(|()| file.finish());
+        let taken = taken.and_then(|()| self.db.ingest_external_file_cf_opts(family, &options, vec![&path]));
+        taken.map_err(|source| self.failed_write(what(), source))?;
+        Ok(fs::remove_file(&path).map_err(|source| Fault::write(what(), source))?)
     }
 }
 
@@ -332,37 +362,27 @@ impl IndexBatch<'_> {
     /// # Errors
     /// [`StoreError`].
     pub fn commit(&mut self) -> Result<(), StoreError> {
-        let mut writes = WriteBatch::with_capacity_bytes(self.rows.bytes());
         let rows = std::mem::replace(&mut self.rows, Rows::new());
-        let family = self.database.family(Family::Transactions)?;
-        for (key, value) in rows.transactions.net(false) {
+        let what = || format!("the index up to block {}", self.tip.hash);
+        let tip = write_tip(&self.tip);
+        let tip = Some(tip.as_slice()).filter(|_| self.tip != self.database.genesis());
+        if rows.bytes() >= SORTED_FILE_BYTES {
+            return self.database.take_sorted(what, |file| {
+                rows.write(tip, |key, value| match value {
+                    Some(value) => file.put(key, value),
+                    None => file.delete(key),
+                })
+            });
+        }
+        let family = self.database.family(Family::Rows)?;
+        let mut writes = WriteBatch::with_capacity_bytes(rows.bytes());
+        rows.write(tip, |key, value| {
             match value {
                 Some(value) => writes.put_cf(family, key, value),
                 None => writes.delete_cf(family, key),
             }
-        }
-        let family = self.database.family(Family::History)?;
-        for (key, value) in rows.history.net(false) {
-            match value {
-                Some(value) => writes.put_cf(family, key, value),
-                None => writes.delete_cf(family, key),
-            }
-        }
-        let family = self.database.family(Family::AddressCoins)?;
-        for (key, value) in rows.coins.net(true) {
-            match value {
-                Some(value) => writes.put_cf(family, key, value),
-                // A coin's row is put once and removed once by turns, so that row and removal vanish where they
-                // meet and need not sink to the lowest level.
-                None => writes.single_delete_cf(family, key),
-            }
-        }
-        let meta = self.database.family(Family::Meta)?;
-        if self.tip == self.database.genesis() {
-            writes.delete_cf(meta, TIP_KEY);
-        } else {
-            writes.put_cf(meta, TIP_KEY, write_tip(&self.tip));
-        }
-        self.database.write(writes, || format!("the index up to block {}", self.tip.hash))
+            Ok::<_, StoreError>(())
+        })?;
+        self.database.write(writes, what)
     }
 }

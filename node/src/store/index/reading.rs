@@ -11,8 +11,8 @@ use super::{
     database::IndexDb,
     options::scan_options,
     schema::{
-        Family, TIP_KEY, history_key, read_coin, read_coin_key, read_history_key, read_place, read_tip,
-        read_touch,
+        COIN, Family, HISTORY, TIP_KEY, address_prefix, history_key, read_coin, read_coin_key,
+        read_history_key, read_place, read_tip, read_touch, transaction_key,
     },
 };
 
@@ -70,17 +70,16 @@ impl<'a> IndexSnapshot<'a> {
         Self { database, snapshot: database.db().snapshot() }
     }
 
-    /// Rows of a family in the order of their keys.
+    /// Rows in the order of their keys.
     pub(super) fn rows(
         &self,
-        family: Family,
         mode: IteratorMode<'_>,
-        options: ReadOptions,
+        mut options: ReadOptions,
     ) -> Result<impl Iterator<Item = Result<Row, StoreError>> + use<'_, 'a>, StoreError> {
-        let rows = self.snapshot.iterator_cf_opt(self.database.family(family)?, options, mode);
-        let failed = move |source| {
-            self.database.failed_read(format!("the family {} of the index", family.name()), source)
-        };
+        // The filter speaks of transactions alone.
+        options.set_total_order_seek(true);
+        let rows = self.snapshot.iterator_cf_opt(self.database.family(Family::Rows)?, options, mode);
+        let failed = move |source| self.database.failed_read("the rows of the index".to_owned(), source);
         Ok(rows.map(move |row| row.map_err(failed)))
     }
 
@@ -90,7 +89,7 @@ impl<'a> IndexSnapshot<'a> {
     /// [`StoreError`]; so for all methods. An index that is found damaged is made anew at the next start.
     pub fn tip(&self) -> Result<BlockId, StoreError> {
         let what = || "the index's tip".to_owned();
-        let value = self.snapshot.get_pinned_cf(self.database.family(Family::Meta)?, TIP_KEY);
+        let value = self.snapshot.get_pinned_cf(self.database.family(Family::Rows)?, TIP_KEY);
         let value = value.map_err(|source| self.database.failed_read(what(), source))?;
         let Some(bytes) = value else { return Ok(self.database.genesis()) };
         read_tip(&bytes).map_err(|why| self.database.damaged(what(), why))
@@ -99,8 +98,7 @@ impl<'a> IndexSnapshot<'a> {
     /// Where a transaction or coinbase is.
     pub fn transaction(&self, txid: &TxId) -> Result<Option<TransactionPlace>, StoreError> {
         let what = || format!("the entry of transaction {txid}");
-        let family = self.database.family(Family::Transactions)?;
-        let value = self.snapshot.get_pinned_cf(family, txid.as_bytes());
+        let value = self.snapshot.get_pinned_cf(self.database.family(Family::Rows)?, transaction_key(txid));
         let value = value.map_err(|source| self.database.failed_read(what(), source))?;
         let Some(bytes) = value else { return Ok(None) };
         let (height, position) = read_place(&bytes).map_err(|why| self.database.damaged(what(), why))?;
@@ -117,8 +115,8 @@ impl<'a> IndexSnapshot<'a> {
     ) -> Result<Vec<HistoryEntry>, StoreError> {
         let last = history_key(address, Height::new(u32::MAX), u32::MAX);
         let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(address.as_bytes().as_slice());
-        let rows = self.rows(Family::History, IteratorMode::From(&last, Direction::Reverse), options)?;
+        options.set_iterate_lower_bound(address_prefix(HISTORY, address));
+        let rows = self.rows(IteratorMode::From(&last, Direction::Reverse), options)?;
         let damaged = |why| self.database.damaged("an entry of an address's history", why);
         rows.skip(skip)
             .take(limit.min(MAX_HISTORY_ENTRIES))
@@ -136,10 +134,10 @@ impl<'a> IndexSnapshot<'a> {
         &self,
         address: &Address,
     ) -> Result<impl Iterator<Item = Result<IndexedCoin, StoreError>> + use<'_, 'a>, StoreError> {
-        let first = address.as_bytes().as_slice();
+        let first = address_prefix(COIN, address);
         let mut options = scan_options();
-        options.set_iterate_range(rocksdb::PrefixRange(first));
-        let rows = self.rows(Family::AddressCoins, IteratorMode::From(first, Direction::Forward), options)?;
+        options.set_iterate_range(rocksdb::PrefixRange(first.as_slice()));
+        let rows = self.rows(IteratorMode::From(&first, Direction::Forward), options)?;
         let damaged = |why| self.database.damaged("a coin of an address", why);
         Ok(rows.map(move |row| {
             let (key, value) = row?;

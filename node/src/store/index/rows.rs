@@ -18,8 +18,8 @@ use chain::{
 use super::{
     super::fault::Fault,
     schema::{
-        COIN_BYTES, COIN_KEY_BYTES, HISTORY_BYTES, HISTORY_KEY_BYTES, TRANSACTION_BYTES,
-        TRANSACTION_KEY_BYTES, coin_key, history_key, write_coin, write_place, write_touch,
+        COIN_BYTES, COIN_KEY_BYTES, HISTORY_BYTES, HISTORY_KEY_BYTES, TIP_KEY, TRANSACTION_BYTES,
+        TRANSACTION_KEY_BYTES, coin_key, history_key, transaction_key, write_coin, write_place, write_touch,
     },
     source::{Entry, SourceBlock},
 };
@@ -49,7 +49,8 @@ impl<const K: usize, const V: usize> Changes<K, V> {
     /// there and will not be is not written at all. With `fixed`, one key always has the same value, and what was
     /// there and will be again is not written either.
     pub(super) fn net(&self, fixed: bool) -> impl Iterator<Item = (&[u8; K], Option<&[u8; V]>)> {
-        let prefix = |key: &[u8; K]| key.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        // The first byte is the same in all of them.
+        let prefix = |key: &[u8; K]| key[1..].first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
         let mut order: Vec<(u64, &Change<K, V>)> =
             self.0.iter().map(|change| (prefix(&change.key), change)).collect();
         // Most keys differ in their first bytes, which are compared as one number. Stable: changes of one key
@@ -112,6 +113,25 @@ impl Rows {
         self.transactions.bytes() + self.history.bytes() + self.coins.bytes()
     }
 
+    /// Gives all that is to be written, the row of the tip among it, in ascending order of the keys.
+    pub(super) fn write<E>(
+        &self,
+        tip: Option<&[u8]>,
+        mut write: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        write(TIP_KEY, tip)?;
+        for (key, value) in self.transactions.net(false) {
+            write(key, value.map(<[u8; _]>::as_slice))?;
+        }
+        for (key, value) in self.history.net(false) {
+            write(key, value.map(<[u8; _]>::as_slice))?;
+        }
+        for (key, value) in self.coins.net(true) {
+            write(key, value.map(<[u8; _]>::as_slice))?;
+        }
+        Ok(())
+    }
+
     /// Adds a block on top of the chain. `undo` is what it spent, in the order of its inputs.
     pub(super) fn apply(
         &mut self,
@@ -146,7 +166,7 @@ impl Rows {
         let mut touches: Vec<(Address, Touch)> = Vec::new();
         for (position, entry) in (0u32..).zip(entries) {
             let row = (direction == Direction::Apply).then(|| write_place(height, position));
-            self.transactions.push(*entry.txid.as_bytes(), row);
+            self.transactions.push(transaction_key(&entry.txid), row);
             touches.clear();
             for input in entry.inputs {
                 // The undo data has the coins of earlier blocks in the order of the inputs; a coin that is not

@@ -1,18 +1,20 @@
 //! What lies where in the index: every column family, on one page.
 //!
-//! | family          | key                                    | value                                             |
-//! | --------------- | -------------------------------------- | ------------------------------------------------- |
-//! | `meta`          | `schema`                               | [`INDEX_VERSION`], u32                            |
-//! |                 | `chain`                                | the chain id (genesis hash), 32 bytes             |
-//! |                 | `tip`                                  | height u32, hash of the block up to which all     |
-//! |                 |                                        | rows speak; absent for the genesis block          |
-//! | `transactions`  | txid                                   | height u32, position u32                          |
-//! | `history`       | address, height u32, position u32      | txid, received u64, sent u64                      |
-//! | `address_coins` | address, height u32, txid, index u32   | amount u64, 1 if a coinbase made it and else 0 u8 |
+//! | family | key                                         | value                                             |
+//! | ------ | ------------------------------------------- | ------------------------------------------------- |
+//! | `meta` | `schema`                                    | [`INDEX_VERSION`], u32                            |
+//! |        | `chain`                                     | the chain id (genesis hash), 32 bytes             |
+//! | `rows` | 0                                           | the *tip*: height u32, hash of the block up to    |
+//! |        |                                             | which all rows speak; absent for the genesis block |
+//! |        | 1, txid                                     | the transaction: height u32, position u32         |
+//! |        | 2, address, height u32, position u32        | its history: txid, received u64, sent u64         |
+//! |        | 3, address, height u32, txid, index u32     | its coins: amount u64, 1 if a coinbase made it    |
+//! |        |                                             | and else 0 u8                                     |
 //!
 //! The *position* of a transaction counts within its block, and the coinbase is 0. All integers are
 //! big-endian, so that keys sort by value: history by age, coins by age and then by outpoint. All rows speak of
-//! the chain that ends with `tip` and of no other, and `tip` is written in one batch with them. Heights stand for
+//! the chain that ends with the tip and of no other, and the tip is written in one batch with them: they are one
+//! family, so that a sorted file, which the database takes in whole, brings all of them. Heights stand for
 //! blocks: they cost 4 bytes and not 32, and whoever reads at the tip knows the block at each height. A coin's
 //! row holds all that is asked of a coin, so that no answer depends on the UTXO set of the same tip.
 //!
@@ -28,52 +30,52 @@ use chain::{
 };
 
 /// The version of everything on this page.
-pub const INDEX_VERSION: u32 = 1;
+pub const INDEX_VERSION: u32 = 2;
 
 /// Key of the version in [`Family::Meta`].
 pub(super) const SCHEMA_KEY: &[u8] = b"schema";
 /// Key of the chain id in [`Family::Meta`].
 pub(super) const CHAIN_KEY: &[u8] = b"chain";
-/// Key of the tip in [`Family::Meta`].
-pub(super) const TIP_KEY: &[u8] = b"tip";
+/// Key of the tip in [`Family::Rows`].
+pub(super) const TIP_KEY: &[u8] = &[0];
+/// First byte of a key of where a transaction is, in [`Family::Rows`].
+pub(super) const TRANSACTION: u8 = 1;
+/// First byte of a key of what a transaction did to an address, in [`Family::Rows`].
+pub(super) const HISTORY: u8 = 2;
+/// First byte of a key of a coin of an address, in [`Family::Rows`].
+pub(super) const COIN: u8 = 3;
 
-/// Bytes of a key of [`Family::Transactions`].
-pub(super) const TRANSACTION_KEY_BYTES: usize = 32;
-/// Bytes of a value of [`Family::Transactions`].
+/// Bytes of a key of where a transaction is.
+pub(super) const TRANSACTION_KEY_BYTES: usize = 33;
+/// Bytes of where a transaction is.
 pub(super) const TRANSACTION_BYTES: usize = 8;
-/// Bytes of a key of [`Family::History`].
-pub(super) const HISTORY_KEY_BYTES: usize = 40;
-/// Bytes of a value of [`Family::History`].
+/// Bytes of a key of what a transaction did to an address.
+pub(super) const HISTORY_KEY_BYTES: usize = 41;
+/// Bytes of what a transaction did to an address.
 pub(super) const HISTORY_BYTES: usize = 48;
-/// Bytes of a key of [`Family::AddressCoins`].
-pub(super) const COIN_KEY_BYTES: usize = 72;
-/// Bytes of a value of [`Family::AddressCoins`].
+/// Bytes of a key of a coin of an address.
+pub(super) const COIN_KEY_BYTES: usize = 73;
+/// Bytes of a coin of an address.
 pub(super) const COIN_BYTES: usize = 9;
 
 /// A column family of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
-    /// Version, chain and tip.
+    /// Version and chain.
     Meta,
-    /// Where each transaction is.
-    Transactions,
-    /// Which transactions touched an address.
-    History,
-    /// Which coins an address has.
-    AddressCoins,
+    /// The tip, where each transaction is, which transactions touched an address, and which coins it has.
+    Rows,
 }
 
 impl Family {
     /// All families.
-    pub(super) const ALL: [Self; 4] = [Self::Meta, Self::Transactions, Self::History, Self::AddressCoins];
+    pub(super) const ALL: [Self; 2] = [Self::Meta, Self::Rows];
 
     /// Its name on the disk.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
-            Self::Transactions => "transactions",
-            Self::History => "history",
-            Self::AddressCoins => "address_coins",
+            Self::Rows => "rows",
         }
     }
 }
@@ -111,19 +113,33 @@ pub(super) fn read_place(bytes: &[u8]) -> Result<(Height, u32), Malformed> {
     bytes.end(place)
 }
 
-/// Key of what a transaction did to an address.
-pub(super) fn history_key(address: &Address, height: Height, position: u32) -> [u8; HISTORY_KEY_BYTES] {
-    let mut key = [0; HISTORY_KEY_BYTES];
-    key[..32].copy_from_slice(address.as_bytes());
-    key[32..36].copy_from_slice(&height.get().to_be_bytes());
-    key[36..].copy_from_slice(&position.to_be_bytes());
+/// Key of where a transaction is.
+pub(super) fn transaction_key(txid: &TxId) -> [u8; TRANSACTION_KEY_BYTES] {
+    let mut key = [TRANSACTION; TRANSACTION_KEY_BYTES];
+    key[1..].copy_from_slice(txid.as_bytes());
     key
 }
 
-/// Height and position that a key of [`Family::History`] names.
+/// What all keys of an address's rows of a kind begin with.
+pub(super) fn address_prefix(kind: u8, address: &Address) -> [u8; 33] {
+    let mut prefix = [kind; 33];
+    prefix[1..].copy_from_slice(address.as_bytes());
+    prefix
+}
+
+/// Key of what a transaction did to an address.
+pub(super) fn history_key(address: &Address, height: Height, position: u32) -> [u8; HISTORY_KEY_BYTES] {
+    let mut key = [HISTORY; HISTORY_KEY_BYTES];
+    key[1..33].copy_from_slice(address.as_bytes());
+    key[33..37].copy_from_slice(&height.get().to_be_bytes());
+    key[37..].copy_from_slice(&position.to_be_bytes());
+    key
+}
+
+/// Height and position that a key of [`history_key`] names.
 pub(super) fn read_history_key(key: &[u8]) -> Result<(Height, u32), Malformed> {
     let mut bytes = Bytes(key);
-    let _address: [u8; 32] = bytes.array()?;
+    let _prefix: [u8; 33] = bytes.array()?;
     let place = (bytes.height()?, bytes.number()?);
     bytes.end(place)
 }
@@ -146,18 +162,18 @@ pub(super) fn read_touch(bytes: &[u8]) -> Result<(TxId, Amount, Amount), Malform
 
 /// Key of a coin of an address.
 pub(super) fn coin_key(address: &Address, height: Height, outpoint: &OutPoint) -> [u8; COIN_KEY_BYTES] {
-    let mut key = [0; COIN_KEY_BYTES];
-    key[..32].copy_from_slice(address.as_bytes());
-    key[32..36].copy_from_slice(&height.get().to_be_bytes());
-    key[36..68].copy_from_slice(outpoint.txid.as_bytes());
-    key[68..].copy_from_slice(&outpoint.index.to_be_bytes());
+    let mut key = [COIN; COIN_KEY_BYTES];
+    key[1..33].copy_from_slice(address.as_bytes());
+    key[33..37].copy_from_slice(&height.get().to_be_bytes());
+    key[37..69].copy_from_slice(outpoint.txid.as_bytes());
+    key[69..].copy_from_slice(&outpoint.index.to_be_bytes());
     key
 }
 
-/// Height and outpoint that a key of [`Family::AddressCoins`] names.
+/// Height and outpoint that a key of [`coin_key`] names.
 pub(super) fn read_coin_key(key: &[u8]) -> Result<(Height, OutPoint), Malformed> {
     let mut bytes = Bytes(key);
-    let _address: [u8; 32] = bytes.array()?;
+    let _prefix: [u8; 33] = bytes.array()?;
     let height = bytes.height()?;
     let outpoint = OutPoint { txid: TxId::from_bytes(bytes.array()?), index: bytes.number()? };
     bytes.end((height, outpoint))
