@@ -91,7 +91,10 @@ impl<S: Store> Engine<S> {
     ) -> Result<(), StoreError> {
         let presync = self.peers.get_mut(&peer).and_then(|state| state.presync.take());
         let outcome = match presync {
-            Some(presync) => self.go_on_with_presync(peer, presync, headers, now),
+            Some(presync) => {
+                let goes_on = headers.len() >= MAX_HEADERS;
+                self.go_on_with_presync(peer, presync, headers, goes_on, now)
+            }
             None => self.take_headers(peer, headers, now),
         };
         match outcome {
@@ -132,7 +135,7 @@ impl<S: Store> Engine<S> {
         }
         tracing::debug!(%peer, "headers show little work so far: they are seen first and kept later");
         let presync = Presync::new(start, tree.run_above(start), threshold);
-        self.go_on_with_presync(peer, presync, &headers[known..], now)
+        self.go_on_with_presync(peer, presync, &headers[known..], true, now)
     }
 
     fn keep_headers(&mut self, peer: Peer, headers: &[Header], now: Now) -> Result<(), SubmitError> {
@@ -149,9 +152,10 @@ impl<S: Store> Engine<S> {
         peer: Peer,
         mut presync: Presync,
         headers: &[Header],
+        goes_on: bool,
         now: Now,
     ) -> Result<(), SubmitError> {
-        let next = presync.hear(headers, self.ledger.chain().params(), now.wall)?;
+        let next = presync.hear(headers, goes_on, self.ledger.chain().params(), now.wall)?;
         let locator = match next {
             Next::GoOn(last) => {
                 let mut locator = vec![last];

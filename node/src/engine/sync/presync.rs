@@ -74,23 +74,30 @@ impl Presync {
         size_of::<Self>() + self.commitments.capacity() * COMMITMENT_BYTES
     }
 
-    /// Takes in what follows, a full message or the end of the peer's chain.
+    /// Takes in what follows. `goes_on`: whether the message was a full one, so that the peer's chain may go on.
     ///
     /// # Errors
     /// [`SubmitError`] of a header that breaks a rule.
     pub(super) fn hear(
         &mut self,
         headers: &[Header],
+        goes_on: bool,
         params: &Params,
         now: Time,
     ) -> Result<Next, SubmitError> {
         match self.again {
-            None => self.see(headers, params, now),
+            None => self.see(headers, goes_on, params, now),
             Some(kept) => Ok(self.hear_again(headers, kept)),
         }
     }
 
-    fn see(&mut self, headers: &[Header], params: &Params, now: Time) -> Result<Next, SubmitError> {
+    fn see(
+        &mut self,
+        headers: &[Header],
+        goes_on: bool,
+        params: &Params,
+        now: Time,
+    ) -> Result<Next, SubmitError> {
         for hash in self.run.extend(headers, params, now)? {
             self.seen += 1;
             if self.seen.is_multiple_of(PERIOD) {
@@ -104,7 +111,7 @@ impl Presync {
             self.again = Some(0);
             return Ok(Next::Again);
         }
-        let goes_on = headers.len() >= MAX_HEADERS && self.commitments.len() < MAX_COMMITMENTS;
+        let goes_on = goes_on && self.commitments.len() < MAX_COMMITMENTS;
         Ok(if goes_on { Next::GoOn(self.run.hash()) } else { Next::GiveUp })
     }
 

@@ -119,7 +119,7 @@ fn asked(actions: Vec<Action>) -> Option<(RequestId, Vec<BlockHash>)> {
 /// What an honest server would answer to a locator, out of a chain of headers above the genesis block.
 fn following(chain: &[Header], locator: &[BlockHash]) -> Vec<Header> {
     let known = |hash: &BlockHash| chain.iter().position(|header| header.hash() == *hash);
-    let start = locator.first().and_then(known).map_or(0, |at| at + 1);
+    let start = locator.iter().find_map(known).map_or(0, |at| at + 1);
     chain[start..].iter().take(MAX_HEADERS).copied().collect()
 }
 
@@ -198,6 +198,28 @@ fn p01_a_chain_with_enough_work_is_kept_when_it_comes_again() {
     network.connect(0, 1);
     assert_eq!((network.tip(1), network.height(1)), (network.tip(0), 4_700));
     assert!(network.banned.is_empty() && network.sent_away.is_empty());
+}
+
+#[test]
+fn p01_a_presync_begins_where_the_branch_does() {
+    let mut stranger = Stranger::meet(5_000);
+    let mut chain = Vec::new();
+    let mut blocks = Vec::new();
+    for _ in 0..100 {
+        blocks.push(stranger.network.mine(0, &key(1)));
+        stranger.network.now.wall = stranger.network.wall_after(1);
+    }
+    stranger.network.now.wall = stranger.network.wall_after(10_000);
+    // The branch leaves ours at height 60; our locator names 61 and then 29, so that the first message
+    // begins with headers that we have.
+    chain.extend(blocks[..60].iter().map(|block| block.header));
+    chain.extend(spam(&stranger.network, &blocks[59], 5_500, 6));
+    let mut next = stranger.claim();
+    while let Some((id, locator)) = next {
+        next = stranger.answer(id, &following(&chain, &locator));
+    }
+    assert_eq!(stranger.headers(), 1 + 100 + 5_500);
+    assert_eq!(stranger.presync_bytes(), 0);
 }
 
 #[test]

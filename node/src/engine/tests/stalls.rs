@@ -248,12 +248,13 @@ fn c12_p07_a_wrong_body_first_and_the_right_one_from_another() {
         network.connect(0, 2);
         network.engines[1] = engine(&network.chain);
         network.tamper = Some(tamper);
-        // Both announce the chain; node 0, which lies, is asked first, and node 2 for what is left.
+        // Both announce the chain. What node 2 is asked for first is lost, so that node 0, which lies, is asked for
+        // the same while node 2's requests are open: its answers must not close them, nor make them be forgotten.
         network.stalling.insert(2);
         network.connect(1, 2);
         network.stalling.clear();
         network.connect(0, 1);
-        network.pass(5);
+        network.pass(60);
         assert_eq!(network.tip(1), network.tip(2));
         let culprits: Vec<(usize, usize)> = network.banned.iter().map(|(by, whom, _)| (*by, *whom)).collect();
         assert!(culprits.iter().all(|culprit| *culprit == (1, 0)), "{:?}", network.banned);
