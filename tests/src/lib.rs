@@ -20,6 +20,7 @@ pub mod full_node;
 pub mod keys;
 pub mod lone_node;
 pub mod mining;
+pub mod namespaces;
 pub mod privilege;
 pub mod process;
 pub mod signing;

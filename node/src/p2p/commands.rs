@@ -86,6 +86,16 @@ impl Service {
             tracing::error!(%reply, ?kind, answered = ?response.kind(), "an answer of another kind");
             return;
         }
+        let bytes = match &response {
+            Response::Blocks(blocks) => blocks.iter().map(|block| block.bytes().len()).sum(),
+            // All others are small.
+            _ => 0,
+        };
+        if !self.sessions.sends(reply, bytes) {
+            tracing::debug!(%reply, bytes, "too much is on its way to peers already");
+            self.view.requests_dropped.add_one();
+            return;
+        }
         if self.swarm.behaviour_mut().of(kind).send_response(channel, Ok(response)).is_err() {
             tracing::debug!(%reply, "the peer no longer waits for the answer");
         }

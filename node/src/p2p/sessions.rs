@@ -13,6 +13,10 @@ use super::{
     wire::{Kind, Response, WireError},
 };
 
+/// Bytes of blocks in answers that are on their way, to all peers together. Whoever is refused for it asks another
+/// node, or again.
+const MAX_UNSENT_BYTES: usize = 128 << 20;
+
 /// What answers a peer's request.
 pub(super) type Channel = ResponseChannel<Result<Response, WireError>>;
 
@@ -75,6 +79,9 @@ pub(super) struct Sessions {
     by_identity: HashMap<PeerId, Session>,
     by_token: HashMap<Peer, PeerId>,
     replies: HashMap<Reply, (Kind, Channel)>,
+    /// Bytes of blocks in each answer that is on its way.
+    unsent: HashMap<Reply, usize>,
+    unsent_bytes: usize,
     next_peer: u64,
     next_reply: u64,
 }
@@ -127,6 +134,7 @@ impl Sessions {
         self.by_token.remove(&session.peer);
         for reply in std::mem::take(&mut session.asking).into_values() {
             self.replies.remove(&reply);
+            self.unsent_bytes -= self.unsent.remove(&reply).unwrap_or(0);
         }
         Some(Settled {
             peer: session.peer,
@@ -196,6 +204,35 @@ impl Sessions {
     pub(super) fn ended(&mut self, identity: &PeerId, kind: Kind, request: InboundRequestId) -> bool {
         let session = self.by_identity.get_mut(identity);
         let reply = session.and_then(|session| session.asking.remove(&(kind, request)));
-        reply.is_some_and(|reply| self.replies.remove(&reply).is_none())
+        reply.is_some_and(|reply| {
+            self.unsent_bytes -= self.unsent.remove(&reply).unwrap_or(0);
+            self.replies.remove(&reply).is_none()
+        })
+    }
+
+    /// An answer with so many bytes of blocks goes out. Returns whether there is room for it: what peers do not
+    /// read stays here until its time is over (threat P25).
+    pub(super) fn sends(&mut self, reply: Reply, bytes: usize) -> bool {
+        if self.unsent_bytes + bytes > MAX_UNSENT_BYTES {
+            return false;
+        }
+        self.unsent_bytes += bytes;
+        self.unsent.insert(reply, bytes);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p25_answers_on_their_way_are_bounded_together() {
+        let mut sessions = Sessions::default();
+        for number in 0..8 {
+            assert!(sessions.sends(Reply(number), MAX_UNSENT_BYTES / 8));
+        }
+        assert!(!sessions.sends(Reply(8), 1));
+        assert_eq!(sessions.unsent_bytes, MAX_UNSENT_BYTES);
     }
 }

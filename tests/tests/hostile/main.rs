@@ -3,6 +3,7 @@
 
 mod chain_rules;
 mod connections;
+mod gates;
 mod gossip;
 mod messages;
 mod multiplexing;
