@@ -7,14 +7,14 @@
 //! hold a longer chain of payments than a cluster may: the rest of it is parked, and returns as blocks make room.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use chain::{
     check::CheckedTransaction,
     error::SpendError,
-    hash::TxId,
+    hash::{BlockHash, TxId},
     ledger::{Ledger, Update},
     store::{Store, StoreError},
     time::Time,
@@ -25,6 +25,7 @@ use super::{
     AcceptError, Departed, Departure, Entry, Mempool,
     acceptance::{Offer, Policy},
     graph::Slot,
+    memories::MAX_DEPARTED,
 };
 
 /// Transactions that are judged again together, at the most.
@@ -104,6 +105,7 @@ impl Mempool {
         let mut waiting = self.take(&touched);
         waiting.sort_unstable_by_key(|entry| entry.sequence);
         let mut returned = Vec::new();
+        let mut lost: Vec<Arc<CheckedTransaction>> = Vec::new();
         for id in update.reverted.iter().rev() {
             let Some(block) = ledger.checked_block(&id.hash)? else { continue };
             for batch in block.transactions().chunks(MAX_BATCH) {
@@ -111,11 +113,16 @@ impl Mempool {
                     .iter()
                     .map(|checked| Returning { checked: Arc::clone(checked), time: now })
                     .collect();
-                for outcome in self.bring_back(&back, ledger, now)? {
-                    returned.extend(outcome.ok());
+                for (checked, outcome) in batch.iter().zip(self.bring_back(&back, ledger, now)?) {
+                    match outcome {
+                        Ok(txid) => returned.push(txid),
+                        Err(_) if lost.len() < MAX_DEPARTED => lost.push(Arc::clone(checked)),
+                        Err(_) => {}
+                    }
                 }
             }
         }
+        self.note_lost(&lost, update, ledger, now)?;
         for batch in waiting.chunks(MAX_BATCH) {
             let back =
                 |entry: &Entry| Returning { checked: Arc::clone(entry.transaction()), time: entry.time };
@@ -129,6 +136,46 @@ impl Mempool {
         }
         let still_here = |txid: TxId| self.get(&txid).map(|entry| entry.transaction().clone());
         Ok(returned.into_iter().filter_map(still_here).collect())
+    }
+
+    /// Notes what became of transactions of reverted blocks that do not return: whoever was paid by one asks for it.
+    fn note_lost<S: Store>(
+        &mut self,
+        lost: &[Arc<CheckedTransaction>],
+        update: &Update,
+        ledger: &Ledger<S>,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        let lost: Vec<_> = lost.iter().filter(|checked| !self.parked.holds(&checked.txid())).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let inputs = lost.iter().flat_map(|checked| &checked.transaction().inputs);
+        let mut spenders: HashMap<OutPoint, Option<(TxId, BlockHash)>> =
+            inputs.map(|input| (*input, None)).collect();
+        for id in &update.applied {
+            let Some(block) = ledger.checked_block(&id.hash)? else { continue };
+            for checked in block.transactions() {
+                for input in &checked.transaction().inputs {
+                    if let Some(spender) = spenders.get_mut(input) {
+                        *spender = Some((checked.txid(), id.hash));
+                    }
+                }
+            }
+        }
+        for checked in lost {
+            let txid = checked.txid();
+            let mut found =
+                checked.transaction().inputs.iter().filter_map(|input| spenders.get(input)?.as_ref());
+            let why = match found.next() {
+                // It is in a block of the new branch as well.
+                Some((by, _)) if *by == txid => continue,
+                Some((with, block)) => Departure::Conflict { with: *with, block: *block },
+                None => Departure::Invalidated,
+            };
+            self.departed.insert(txid, Departed { why, time: now });
+        }
+        Ok(())
     }
 
     /// Takes what is still valid. What only finds its cluster full, or stands on such a one, is parked until

@@ -151,3 +151,29 @@ proptest! {
         prop_assert!(network.engines[0].mempool().is_empty());
     }
 }
+
+#[test]
+fn m07_a_payment_whose_block_lost_says_who_spent_its_coin() {
+    let mut network = Network::meshed(2);
+    let coins: Vec<_> = (0..2).map(|_| reward(&network.mine(0, &key(1)))).collect();
+    network.mine(0, &key(9));
+    network.cut(0, 1);
+    let pay = |network: &Network, coin: (OutPoint, Amount), to: u8| {
+        let left = Amount::from_pebbles(coin.1.pebbles() - 10_000);
+        spend(&network.chain, &key(1), &[coin], vec![Output::pay(address(&key(to)), left)])
+    };
+    // Mined on both sides: the first coin for different people, the second by the same payment.
+    let loser = network.send(0, pay(&network, coins[0], 2)).expect("valid");
+    let winner = network.send(1, pay(&network, coins[0], 3)).expect("valid");
+    let both = pay(&network, coins[1], 4);
+    network.send(0, both.clone()).expect("valid");
+    let both = network.send(1, both).expect("valid");
+    network.mine(0, &key(9));
+    let block = network.mine(1, &key(9));
+    network.mine(1, &key(9));
+    network.connect(0, 1);
+    assert_eq!(network.tip(0), network.tip(1));
+    let departed = |txid| network.engines[0].mempool().departed(txid).map(|departed| departed.why);
+    assert_eq!(departed(&loser), Some(Departure::Conflict { with: winner, block: block.hash() }));
+    assert_eq!(departed(&both), None);
+}
