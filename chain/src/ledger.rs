@@ -363,6 +363,18 @@ impl<S: Store> Ledger<S> {
         Ok(self.activate(&mut |_, _| {})?)
     }
 
+    /// As [`Self::submit`], for whoever held the block against the isolated rules already, to announce it before
+    /// its coins are looked up.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn submit_checked(&mut self, block: CheckedBlock, now: Time) -> Result<Update, SubmitError> {
+        let hash = block.hash();
+        self.place_block(block.header(), &hash, now)?;
+        self.keep_body(&hash, Ok(block))?;
+        Ok(self.activate(&mut |_, _| {})?)
+    }
+
     /// Takes blocks that follow one another, all of them before it moves the tip once: bodies are checked side by
     /// side, and signatures verified in batches that span blocks. What [`Self::submit`] would say of each is
     /// in the answer.
