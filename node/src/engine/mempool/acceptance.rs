@@ -384,6 +384,7 @@ impl Mempool {
             for entry in self.take(&leaving) {
                 let left = entry.transaction().txid();
                 tracing::debug!(txid = %left, ?why, "transaction left the mempool");
+                self.departed.keep(entry.transaction());
                 self.departed.insert(left, Departed { why, time: round.now });
             }
         }

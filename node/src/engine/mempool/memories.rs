@@ -1,9 +1,13 @@
 //! What the mempool remembers of transactions that are not in it: those it refused lately, and those that
 //! have left. Both lists are bounded; the oldest is forgotten first.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use chain::{
+    check::CheckedTransaction,
     hash::{BlockHash, TxId, WitnessTxId},
     time::Time,
 };
@@ -12,6 +16,10 @@ use chain::{
 pub const MAX_REFUSED: usize = 20_000;
 /// Transactions that have left and are remembered, at the most.
 pub const MAX_DEPARTED: usize = 20_000;
+/// Of those, so many that left last are kept whole: miners may still have them (Bitcoin Core's number).
+pub const MAX_KEPT: usize = 100;
+/// What those occupy in memory, in bytes.
+pub const MAX_KEPT_BYTES: usize = 1 << 20;
 
 /// Witness ids of what was found wrong on this tip, so that the same bytes are not verified twice. Another
 /// witness makes another id: nobody can have somebody else's transaction refused (threat M06).
@@ -86,9 +94,30 @@ pub(super) struct DepartedList {
     found: HashMap<TxId, (Departed, u64)>,
     order: VecDeque<(TxId, u64)>,
     next: u64,
+    kept: VecDeque<Arc<CheckedTransaction>>,
+    kept_bytes: usize,
 }
 
 impl DepartedList {
+    /// Keeps one whole for a while.
+    pub(super) fn keep(&mut self, transaction: &Arc<CheckedTransaction>) {
+        let bytes = transaction.memory_bytes();
+        if bytes > MAX_KEPT_BYTES {
+            return;
+        }
+        self.kept_bytes += bytes;
+        self.kept.push_back(Arc::clone(transaction));
+        while self.kept.len() > MAX_KEPT || self.kept_bytes > MAX_KEPT_BYTES {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.kept_bytes -= oldest.memory_bytes();
+        }
+    }
+
+    /// Those that are kept whole.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Arc<CheckedTransaction>> {
+        self.kept.iter()
+    }
+
     pub(super) fn find(&self, txid: &TxId) -> Option<Departed> {
         self.found.get(txid).map(|(departed, _)| *departed)
     }

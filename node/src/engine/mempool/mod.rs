@@ -216,6 +216,11 @@ impl Mempool {
         self.departed.len()
     }
 
+    /// Transactions that left last without being mined, whole: a miner far away may still put them into a block.
+    pub fn recently_departed(&self) -> impl Iterator<Item = &Arc<CheckedTransaction>> {
+        self.departed.kept()
+    }
+
     /// How many transactions wait.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -385,6 +390,7 @@ impl Mempool {
         for entry in self.take(&leaving) {
             let txid = entry.transaction().txid();
             tracing::debug!(%txid, ?why, "transaction left the mempool");
+            self.departed.keep(entry.transaction());
             self.departed.insert(txid, Departed { why, time: now });
         }
     }
