@@ -39,9 +39,8 @@ impl<S: Store> Engine<S> {
     /// Sees to what follows from an order, as from a block that came.
     fn heed(&mut self, outcome: Result<Update, AdviceError>, now: Now) -> Result<Update, AdviceError> {
         let outcome = outcome.and_then(|update| {
-            Self::report_refusals(&update);
+            self.follow_update(&update, now)?;
             if update.moved_tip() {
-                self.follow(&update, now)?;
                 self.announce_tip(None, now)?;
             }
             // Another chain may be wanted now, of which bodies are missing.

@@ -62,6 +62,7 @@ impl<S: Store> Engine<S> {
         tracing::warn!(%peer, %reason, ban, "peer is at fault");
         self.peers.remove(&peer);
         self.window.distrust(peer);
+        self.forget_relay_peer(peer);
         self.send(ToNet::Disconnect { peer, reason, ban });
     }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::p2p::{
     Peer, Reply, RequestFailure, RequestId, ToNet,
-    wire::{Request, Response},
+    wire::{CompactReply, Request, Response},
 };
 
 impl<S: Store> Engine<S> {
@@ -28,7 +28,9 @@ impl<S: Store> Engine<S> {
             }
             Request::Headers(request) => Response::Headers(self.headers_after(&request)),
             Request::Blocks(hashes) => Response::Blocks(self.bodies(&hashes)?),
-            Request::Push(block) => Response::Pushed(self.on_push(peer, block, now)?),
+            Request::Compact(compact) => Response::Compact(self.on_compact(peer, &compact, now)?),
+            Request::Missing(request) => Response::Missing(self.missing_of(&request)?),
+            Request::Transactions(ids) => Response::Transactions(self.waiting_of(&ids)),
         };
         self.send(ToNet::Reply { reply, response });
         Ok(())
@@ -61,7 +63,16 @@ impl<S: Store> Engine<S> {
             Ok(Response::Status(status)) => self.hear_status(peer, status, now),
             Ok(Response::Headers(headers)) => self.on_headers(peer, &headers, now)?,
             Ok(Response::Blocks(blocks)) => self.on_blocks(peer, id, blocks, now)?,
-            Ok(Response::Pushed(reply)) => tracing::trace!(%peer, ?reply, "push answered"),
+            Ok(Response::Compact(reply)) => {
+                tracing::trace!(%peer, ?reply, "push answered");
+                if reply == CompactReply::Accepted
+                    && let Some(state) = self.peers.get_mut(&peer)
+                {
+                    state.pushes.welcome(now.monotonic_ms);
+                }
+            }
+            Ok(Response::Missing(given)) => self.on_missing(peer, id, &given, now),
+            Ok(Response::Transactions(given)) => self.on_transactions(peer, id, given, now)?,
             Err(failure) => {
                 tracing::debug!(%peer, ?asked, %failure, "request failed");
                 self.window.close(id);
@@ -70,10 +81,15 @@ impl<S: Store> Engine<S> {
                         // It is asked again once it says again what it has.
                         Asked::Blocks => state.best = None,
                         Asked::Headers => state.presync = None,
-                        Asked::Status | Asked::Push => {}
+                        Asked::Status | Asked::Compact | Asked::Missing | Asked::Transactions => {}
                     }
                 }
-                if asked == Asked::Push {
+                match asked {
+                    Asked::Missing => self.on_no_missing(peer, id),
+                    Asked::Transactions => self.on_no_transactions(id, now),
+                    _ => {}
+                }
+                if asked == Asked::Compact {
                     // The block may be lost: with our tip the peer knows what to ask for.
                     if let Some(state) = self.peers.get_mut(&peer) {
                         state.has = None;
@@ -106,8 +122,8 @@ impl<S: Store> Engine<S> {
                 self.tell_status(peer, now);
             }
         }
-        self.retry_early(now)?;
-        self.reannounce(now);
+        self.on_relay_tick(now)?;
+        self.on_transactions_tick(now)?;
         self.sample_pace(now);
         if self.window.is_ready {
             return self.connect_ready(now);

@@ -59,7 +59,7 @@ impl<S: Store> Engine<S> {
             mempool_floor_pebbles_per_kb: self.mempool.min_fee_rate(now.wall),
             window_blocks: sync.window_blocks,
             window_bytes: sync.window_bytes,
-            early_blocks: self.early.len(),
+            early_blocks: self.relay.early_blocks(),
             verdicts: self.ledger.verdicts().len(),
         }
     }

@@ -37,6 +37,7 @@ use self::{
         file::{Restored, Saved},
     },
     peers::PeerState,
+    relay::{Early, Relay},
     sync::{Pace, Window},
     trails::Trails,
 };
@@ -82,13 +83,11 @@ pub struct Engine<S> {
     window: Window,
     pace: Pace,
     minimum_work: Work,
-    early: Vec<Arc<Block>>,
-    last_block: Option<Arc<Block>>,
+    relay: Relay,
     next_request: u64,
     agent: String,
     actions: Vec<Action>,
     storage_failed: Option<String>,
-    reannounced_ms: u64,
     /// When the last event came.
     heard_ms: u64,
     is_restoring: bool,
@@ -108,13 +107,11 @@ impl<S: Store> Engine<S> {
             window: Window::default(),
             pace: Pace::default(),
             minimum_work: Work::ZERO,
-            early: Vec::new(),
-            last_block: None,
+            relay: Relay::default(),
             next_request: 0,
             agent,
             actions: Vec::new(),
             storage_failed: None,
-            reannounced_ms: 0,
             heard_ms: 0,
             is_restoring: false,
             trails: Trails::default(),
@@ -174,6 +171,7 @@ impl<S: Store> Engine<S> {
     /// [`StoreError`]: the node must stop.
     pub fn on(&mut self, event: Event, now: Now) -> Result<Vec<Action>, StoreError> {
         self.heard_ms = now.monotonic_ms;
+        self.connect_pushed(now)?;
         if !self.window.is_ready {
             self.window.idle_since_ms.get_or_insert(now.monotonic_ms);
         }
@@ -182,6 +180,7 @@ impl<S: Store> Engine<S> {
             Event::Net(FromNet::Disconnected { peer }) => {
                 self.peers.remove(&peer);
                 self.window.forget_peer(peer);
+                self.forget_relay_peer(peer);
                 self.drop_unwanted();
                 self.fetch(now);
             }
@@ -192,8 +191,7 @@ impl<S: Store> Engine<S> {
                 self.on_response(peer, id, result, now)?;
             }
             Event::Net(FromNet::Transaction { peer, gossip, transaction }) => {
-                let verdict = self.judge_gossip(peer, *transaction, now)?;
-                self.send(ToNet::Verdict { gossip, verdict });
+                self.on_gossip(peer, gossip, *transaction, now)?;
             }
             Event::Net(FromNet::Fault { peer, misconduct }) => self.blame(peer, misconduct),
             // Where we listen concerns whoever bootstraps from us, not the ledger.
@@ -206,16 +204,24 @@ impl<S: Store> Engine<S> {
                 self.watch_stalls(now);
                 self.fetch(now);
             }
-            Event::Ready => self.connect_ready(now)?,
+            Event::Ready if self.window.is_ready => self.connect_ready(now)?,
+            Event::Ready => {}
         }
         Ok(self.drain())
     }
 
     /// Whether there is more to do at once, with [`Event::Ready`]: bodies that came are connected in steps, so that
-    /// nobody waits long. An engine that is not told goes on at its next tick.
+    /// nobody waits long, and a block that was passed on is connected once that was sent. An engine that is not told
+    /// goes on at its next event, or tick.
     #[must_use]
-    pub const fn has_ready(&self) -> bool {
-        self.window.is_ready
+    pub fn has_ready(&self) -> bool {
+        self.window.is_ready || self.has_pushed()
+    }
+
+    /// Whether a block that was passed on waits for [`Event::Ready`].
+    #[must_use]
+    pub fn has_pushed(&self) -> bool {
+        self.relay.has_ready()
     }
 
     /// Whether the store failed under a call whose own error went to somebody else: then the node must stop,
@@ -245,16 +251,14 @@ impl<S: Store> Engine<S> {
         RequestId(self.next_request)
     }
 
-    /// Takes a block that was mined here or submitted by a user, and announces it.
+    /// Takes a block that was mined here or submitted by a user, and announces it. Who can have actions done in
+    /// between calls [`Self::announce_found`] and [`Self::submit_checked`].
     ///
     /// # Errors
     /// Why it was not taken. [`SubmitError::Storage`] must stop the node.
     pub fn submit_block(&mut self, block: Block, now: Now) -> Result<Update, SubmitError> {
-        let outcome = self.take_and_announce(Arc::new(block), now);
-        if let Err(SubmitError::Storage(error)) = &outcome {
-            self.note_storage(error);
-        }
-        outcome
+        let checked = self.announce_found(block, now)?;
+        self.submit_checked(checked, now)
     }
 
     /// Takes a transaction from a user, and announces it.
@@ -288,6 +292,8 @@ impl<S: Store> Engine<S> {
             match outcome {
                 Ok(txid) => {
                     self.remember(txid);
+                    self.relay.arrived_transaction(txid);
+                    self.look_after(txid, now);
                     self.publish_waiting(txid);
                 }
                 Err(AcceptError::Storage(error)) => self.note_storage(error),
@@ -341,25 +347,25 @@ impl<S: Store> Engine<S> {
         let copies = blocks.iter().map(|block| Block::clone(block)).collect();
         let submitted = self.ledger.submit_many(copies, now.wall)?;
         for (block, (hash, outcome)) in blocks.into_iter().zip(&submitted.outcomes) {
-            if let Some(id) = self.stored_id(hash) {
-                self.window.arrived(&id);
-            }
+            self.note_arrival(hash);
             if let Err(error) = outcome {
                 self.trails.refused(hash, error);
             }
-            match outcome {
-                Ok(()) => self.last_block = Some(block),
-                Err(SubmitError::TooEarly { .. }) => self.keep_early(block, now),
-                Err(_) => {}
+            if let Err(SubmitError::TooEarly { .. }) = outcome {
+                self.keep_early(Early::Block(block), now);
             }
         }
         self.look_for_ready();
-        Self::report_refusals(&submitted.update);
-        self.trails.moved(&submitted.update);
-        if submitted.update.moved_tip() {
-            self.follow(&submitted.update, now)?;
-        }
+        self.follow_update(&submitted.update, now)?;
         Ok(submitted)
+    }
+
+    /// A body is here, whoever sent it: nobody needs to send it any more.
+    fn note_arrival(&mut self, hash: &BlockHash) {
+        if let Some(id) = self.stored_id(hash) {
+            self.window.arrived(&id);
+        }
+        self.relay.arrived(hash);
     }
 
     /// The place of a block whose body is here, or not needed.
@@ -369,10 +375,13 @@ impl<S: Store> Engine<S> {
         (node.has_body() || node.is_invalid()).then_some(BlockId { height: node.height(), hash: *hash })
     }
 
-    fn report_refusals(update: &Update) {
+    fn follow_update(&mut self, update: &Update, now: Now) -> Result<(), StoreError> {
         for (id, error) in &update.refused {
             tracing::warn!(hash = %id.hash, height = %id.height, %error, "block refused");
         }
+        self.trails.moved(update);
+        self.trails.moved(update);
+        if update.moved_tip() { self.follow(update, now) } else { Ok(()) }
     }
 
     fn follow(&mut self, update: &Update, now: Now) -> Result<(), StoreError> {
@@ -391,6 +400,7 @@ impl<S: Store> Engine<S> {
         for checked in returned.iter().take(relay::MAX_REANNOUNCED) {
             self.publish(checked);
         }
+        self.note_mined(update)?;
         self.actions.push(Action::Update(Arc::new(update.clone())));
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chain::{hash::BlockHash, height::Height, store::Store};
 
-use super::{Engine, Now, conduct::Misconduct, sync::Presync};
+use super::{Engine, Now, conduct::Misconduct, relay::Pushes, sync::Presync};
 use crate::p2p::{
     Peer, RequestId, ToNet,
     conduct::Score,
@@ -28,7 +28,9 @@ pub(super) enum Asked {
     Status,
     Headers,
     Blocks,
-    Push,
+    Compact,
+    Missing,
+    Transactions,
 }
 
 /// What is known of a peer.
@@ -53,6 +55,8 @@ pub(super) struct PeerState {
     pub(super) headers_from: Height,
     /// What it has to answer for.
     pub(super) score: Score,
+    /// What was pushed between us.
+    pub(super) pushes: Pushes,
 }
 
 /// Over about so many answers a peer's pace is averaged.

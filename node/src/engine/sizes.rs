@@ -43,8 +43,9 @@ impl<S: Store> Engine<S> {
         let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
         let size = |what, now: usize, limit: usize| Size { what, now: count(now), limit: count(limit) };
         let open = self.peers.values().map(|state| count(state.open.len())).max().unwrap_or(0);
-        vec![
-            size("early blocks", self.early.len(), MAX_EARLY_BLOCKS),
+        let mut sizes = self.relay.sizes();
+        sizes.extend([
+            size("early blocks", self.relay.early_blocks(), MAX_EARLY_BLOCKS),
             size("blocks of the window", self.window.len(), WINDOW_BLOCKS),
             size("bytes of blocks that wait", self.window.waiting_bytes(), WINDOW_BYTES),
             size("bytes of presyncs", self.presync_bytes(), MAX_PRESYNC_BYTES * self.peers.len()),
@@ -56,6 +57,7 @@ impl<S: Store> Engine<S> {
             },
             size("refused transactions", self.mempool.refused_count(), MAX_REFUSED),
             size("departed transactions", self.mempool.departed_count(), MAX_DEPARTED),
-        ]
+        ]);
+        sizes
     }
 }

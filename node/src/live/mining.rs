@@ -85,7 +85,7 @@ pub fn start(config: &MiningConfig, engine: EngineHandle) -> Result<Miner, Miner
 
 fn submit(engine: &EngineHandle, block: Block) {
     let hash = block.hash();
-    match engine.blocking_call(move |engine, now| engine.submit_block(block, now)) {
+    match engine.blocking_submit_block(block) {
         Ok(Ok(update)) => match update.refusal(&hash) {
             None => tracing::info!(%hash, "block mined"),
             Some(error) => tracing::error!(%hash, %error, "our own block is refused"),

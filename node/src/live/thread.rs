@@ -13,6 +13,8 @@ use std::{
 };
 
 use chain::{
+    block::Block,
+    error::SubmitError,
     ledger::{Tip, Update},
     store::StoreError,
 };
@@ -37,6 +39,8 @@ pub const MAX_FROM_NET: usize = 256;
 const MAX_UPDATES: usize = 1_024;
 /// How often the engine is told that time passes.
 const TICK: Duration = Duration::from_secs(1);
+/// Events that are taken in while others wait before the tip goes to the disk, at the most.
+const MAX_UNFLUSHED_EVENTS: u32 = 64;
 /// Transactions of the saved mempool that are verified between two events, at the most.
 const MAX_RESTORED: usize = 500;
 
@@ -101,6 +105,35 @@ impl EngineHandle {
         let call: Call = Box::new(move |engine, now| drop(answer.send(call(engine, now))));
         self.calls.blocking_send(call).map_err(|_| Stopped)?;
         result.blocking_recv().map_err(|_| Stopped)
+    }
+
+    /// Has a block taken that was mined here or submitted by a user: its outcome, and the tip after it. It is
+    /// announced first and connected then, so that the whole network works on it at once.
+    ///
+    /// # Errors
+    /// [`Stopped`] where the engine has ended.
+    pub async fn submit_block(&self, block: Block) -> Result<(Result<Update, SubmitError>, Tip), Stopped> {
+        let handle = self.clone();
+        // Whoever asked may go in between: what was announced is taken all the same.
+        let taken = tokio::spawn(async move {
+            let found = handle.call(move |engine, now| engine.announce_found(block, now)).await?;
+            handle
+                .call(move |engine, now| {
+                    let outcome = found.and_then(|checked| engine.submit_checked(checked, now));
+                    (outcome, engine.ledger().tip())
+                })
+                .await
+        });
+        taken.await.unwrap_or(Err(Stopped))
+    }
+
+    /// As [`Self::submit_block`], from a thread that may block.
+    ///
+    /// # Errors
+    /// [`Stopped`] where the engine has ended.
+    pub fn blocking_submit_block(&self, block: Block) -> Result<Result<Update, SubmitError>, Stopped> {
+        let found = self.blocking_call(move |engine, now| engine.announce_found(block, now))?;
+        self.blocking_call(move |engine, now| found.and_then(|checked| engine.submit_checked(checked, now)))
     }
 
     /// The tip and the mempool's count of changes, whenever they change.
@@ -219,6 +252,29 @@ impl Live {
         }
     }
 
+    /// Does what the engine wants done, and then has it connect what it passed on.
+    async fn act(&mut self, mut actions: Vec<Action>, mut begun: Instant) -> Result<(), EngineError> {
+        loop {
+            let took = begun.elapsed();
+            for action in actions {
+                match action {
+                    // The network ends before the engine only at shutdown; then there is nobody to tell.
+                    Action::Net(message) => drop(self.to_net.send(message).await),
+                    // Nobody may be following.
+                    Action::Update(update) => {
+                        self.beside.metrics.moved(&update, took);
+                        drop(self.updates.send(update));
+                    }
+                }
+            }
+            if !self.engine.has_pushed() {
+                return Ok(());
+            }
+            begun = Instant::now();
+            actions = self.engine.on(Event::Ready, self.clock.now())?;
+        }
+    }
+
     async fn run(
         mut self,
         mut from_net: mpsc::Receiver<FromNet>,
@@ -232,6 +288,7 @@ impl Live {
         let mut saved = VecDeque::from(mempool_file::read(&self.beside.mempool_file, &chain));
         self.engine.set_restoring(!saved.is_empty());
         let mut flushed = self.pulse.borrow().tip;
+        let mut unflushed = 0;
         loop {
             failpoint::beat("engine");
             let mut is_tick = false;
@@ -280,25 +337,24 @@ impl Live {
                     self.engine.drain()
                 }
             };
-            let took = begun.elapsed();
-            for action in actions {
-                match action {
-                    // The network ends before the engine only at shutdown; then there is nobody to tell.
-                    Action::Net(message) => drop(self.to_net.send(message).await),
-                    // Nobody may be following.
-                    Action::Update(update) => {
-                        self.beside.metrics.moved(&update, took);
-                        drop(self.updates.send(update));
-                    }
-                }
-            }
-            // After the tip was announced: nobody waits for the disk. While there is more to come, the store decides
-            // when a batch is worth it; but what is said to come and does not must not keep coins off the disk.
+            self.act(actions, begun).await?;
             let pulse = pulse_of(&self.engine);
             let rests = is_tick && self.pulse.borrow().tip.id == pulse.tip.id;
-            if rests || !self.engine.is_catching_up() {
+            self.pulse.send_if_modified(|last| {
+                let changed = *last != pulse;
+                *last = pulse;
+                changed
+            });
+            // After the tip was announced, and after those who wait were answered: nobody waits for the disk, but
+            // what is there to lose stays small. While there is more to come, the store decides when a batch is
+            // worth it; but what is said to come and does not must not keep coins off the disk.
+            unflushed += 1;
+            let is_idle = from_net.is_empty() && calls.is_empty();
+            let is_time = is_idle || is_tick || unflushed >= MAX_UNFLUSHED_EVENTS;
+            if rests || (is_time && !self.engine.is_catching_up()) {
                 let begun = Instant::now();
                 self.engine.flush()?;
+                unflushed = 0;
                 if flushed != pulse.tip {
                     flushed = pulse.tip;
                     self.beside.metrics.flushed(begun.elapsed());
@@ -308,11 +364,6 @@ impl Live {
             if let Some(index) = self.beside.index.as_ref().filter(|index| index.tip() != pulse.tip.id) {
                 index.wake();
             }
-            self.pulse.send_if_modified(|last| {
-                let changed = *last != pulse;
-                *last = pulse;
-                changed
-            });
         }
     }
 }

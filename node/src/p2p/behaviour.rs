@@ -61,7 +61,9 @@ pub(super) struct Behaviour {
     status: request_response::Behaviour<MessageCodec>,
     headers: request_response::Behaviour<MessageCodec>,
     blocks: request_response::Behaviour<MessageCodec>,
-    push: request_response::Behaviour<MessageCodec>,
+    compact: request_response::Behaviour<MessageCodec>,
+    missing: request_response::Behaviour<MessageCodec>,
+    transactions: request_response::Behaviour<MessageCodec>,
     pub(super) gossip: gossip::Gossipsub,
 }
 
@@ -86,7 +88,9 @@ impl Behaviour {
             status: messages(names, Kind::Status)?,
             headers: messages(names, Kind::Headers)?,
             blocks: messages(names, Kind::Blocks)?,
-            push: messages(names, Kind::Push)?,
+            compact: messages(names, Kind::Compact)?,
+            missing: messages(names, Kind::Missing)?,
+            transactions: messages(names, Kind::Transactions)?,
             gossip: gossip::new(names)?,
         })
     }
@@ -97,7 +101,9 @@ impl Behaviour {
             Kind::Status => &mut self.status,
             Kind::Headers => &mut self.headers,
             Kind::Blocks => &mut self.blocks,
-            Kind::Push => &mut self.push,
+            Kind::Compact => &mut self.compact,
+            Kind::Missing => &mut self.missing,
+            Kind::Transactions => &mut self.transactions,
         }
     }
 }

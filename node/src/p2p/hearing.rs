@@ -37,7 +37,9 @@ impl Service {
             BehaviourEvent::Status(event) => self.hear_message(Kind::Status, event),
             BehaviourEvent::Headers(event) => self.hear_message(Kind::Headers, event),
             BehaviourEvent::Blocks(event) => self.hear_message(Kind::Blocks, event),
-            BehaviourEvent::Push(event) => self.hear_message(Kind::Push, event),
+            BehaviourEvent::Compact(event) => self.hear_message(Kind::Compact, event),
+            BehaviourEvent::Missing(event) => self.hear_message(Kind::Missing, event),
+            BehaviourEvent::Transactions(event) => self.hear_message(Kind::Transactions, event),
             BehaviourEvent::Gossip(event) => self.hear_gossip(event),
             BehaviourEvent::Ping(ping::Event { peer: identity, result, .. }) => match result {
                 Ok(time) => {

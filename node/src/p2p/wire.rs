@@ -4,17 +4,25 @@
 //! encoding is borsh, read strictly: bytes after a message are refused, and a length is held against its limit
 //! before anything is reserved for it (threat P13).
 
+mod compact;
+
 use std::{io, sync::Arc};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use chain::{
-    block::{Block, Header},
-    hash::BlockHash,
+    block::Header,
+    hash::{BlockHash, TxId},
     height::Height,
     pow::Work,
+    transaction::Transaction,
 };
 use thiserror::Error;
 
+pub use self::compact::{
+    CompactBlock, CompactReply, MAX_COMPACT_BYTES, MAX_COMPACT_TRANSACTIONS, MissingRequest, Prefilled,
+    SHORT_ID_BYTES, ShortId, ShortKey,
+};
+use self::compact::{read_transactions, write_transactions};
 pub use super::raw_block::RawBlock;
 
 /// Bytes of a [`Status`]'s agent.
@@ -38,6 +46,12 @@ pub const MAX_TRANSACTION_BYTES: usize = MAX_BLOCK_BYTES;
 /// Bytes of the blocks of one response. Above a block's limit, so that one block always fits.
 pub const MAX_BLOCKS_RESPONSE_BYTES: usize = 16_000_000;
 
+/// Transactions that are asked for by id at once: the parents that a transaction lacks are few.
+pub const MAX_ASKED_TRANSACTIONS: usize = 64;
+
+/// Bytes of the transactions of one response: a whole block's, where all of it is missing.
+pub const MAX_TRANSACTIONS_RESPONSE_BYTES: usize = MAX_BLOCK_BYTES;
+
 /// Bytes of a list's length.
 const LENGTH_BYTES: usize = 4;
 /// Bytes of a hash.
@@ -52,13 +66,18 @@ pub enum Kind {
     Headers,
     /// Blocks by hash.
     Blocks,
-    /// A new block, pushed.
-    Push,
+    /// A new block, pushed in short.
+    Compact,
+    /// Transactions of a block that was pushed in short.
+    Missing,
+    /// Waiting transactions by id.
+    Transactions,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Status, Self::Headers, Self::Blocks, Self::Push];
+    pub const ALL: [Self; 6] =
+        [Self::Status, Self::Headers, Self::Blocks, Self::Compact, Self::Missing, Self::Transactions];
 
     /// The protocol's name without the chain.
     #[must_use]
@@ -67,7 +86,9 @@ impl Kind {
             Self::Status => "status",
             Self::Headers => "headers",
             Self::Blocks => "blocks",
-            Self::Push => "push",
+            Self::Compact => "compact",
+            Self::Missing => "missing",
+            Self::Transactions => "transactions",
         }
     }
 
@@ -78,7 +99,9 @@ impl Kind {
             Self::Status => MAX_STATUS_BYTES,
             Self::Headers => LENGTH_BYTES + (MAX_LOCATOR_HASHES + 1) * HASH_BYTES,
             Self::Blocks => LENGTH_BYTES + MAX_BLOCKS * HASH_BYTES,
-            Self::Push => MAX_BLOCK_BYTES,
+            Self::Compact => MAX_COMPACT_BYTES,
+            Self::Missing => HASH_BYTES + LENGTH_BYTES + MAX_COMPACT_TRANSACTIONS * LENGTH_BYTES,
+            Self::Transactions => LENGTH_BYTES + MAX_ASKED_TRANSACTIONS * HASH_BYTES,
         }
     }
 
@@ -89,7 +112,8 @@ impl Kind {
             Self::Status => MAX_STATUS_BYTES,
             Self::Headers => LENGTH_BYTES + MAX_HEADERS * chain::block::HEADER_BYTES,
             Self::Blocks => (1 + MAX_BLOCKS) * LENGTH_BYTES + MAX_BLOCKS_RESPONSE_BYTES,
-            Self::Push => 1,
+            Self::Compact => 1,
+            Self::Missing | Self::Transactions => LENGTH_BYTES + MAX_TRANSACTIONS_RESPONSE_BYTES,
         }
     }
 
@@ -98,8 +122,8 @@ impl Kind {
     pub const fn requests_per_peer(self) -> usize {
         match self {
             Self::Status | Self::Headers => 2,
-            Self::Blocks => 4,
-            Self::Push => 8,
+            Self::Blocks | Self::Missing | Self::Transactions => 4,
+            Self::Compact => 8,
         }
     }
 
@@ -108,7 +132,8 @@ impl Kind {
     pub const fn timeout_secs(self) -> u64 {
         match self {
             Self::Status => 10,
-            Self::Headers | Self::Blocks | Self::Push => 30,
+            Self::Missing | Self::Transactions => 10,
+            Self::Headers | Self::Blocks | Self::Compact => 30,
         }
     }
 }
@@ -149,8 +174,12 @@ pub enum Request {
     Headers(HeadersRequest),
     /// Blocks by hash, at most [`MAX_BLOCKS`].
     Blocks(Vec<BlockHash>),
-    /// Here is a new block.
-    Push(Arc<Block>),
+    /// Here is a new block, in short.
+    Compact(Arc<CompactBlock>),
+    /// Transactions of a block that the peer pushed.
+    Missing(MissingRequest),
+    /// Waiting transactions by id, at most [`MAX_ASKED_TRANSACTIONS`].
+    Transactions(Vec<TxId>),
 }
 
 /// What a node answers; the kind is the request's.
@@ -164,23 +193,13 @@ pub enum Response {
     /// exceed [`MAX_BLOCKS_RESPONSE_BYTES`]. What exceeds it is cut off when written.
     /// Their bodies are not decoded.
     Blocks(Vec<RawBlock>),
-    /// What became of the block.
-    Pushed(PushReply),
-}
-
-/// What became of a pushed block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum PushReply {
-    /// New, and taken.
-    Accepted,
-    /// Had it.
-    Known,
-    /// Its parent is unknown: ask me for nothing, I shall ask you for headers.
-    Orphan,
-    /// Its time is too far ahead of my clock (rule C2): nobody's fault.
-    NotYet,
-    /// Invalid, or not wanted.
-    Refused,
+    /// What is made of the block.
+    Compact(CompactReply),
+    /// All transactions of a block that were asked for, in the order asked, or none.
+    Missing(Vec<Arc<Transaction>>),
+    /// Those of the transactions asked for that wait, in the order asked. What exceeds
+    /// [`MAX_TRANSACTIONS_RESPONSE_BYTES`] is cut off when written.
+    Transactions(Vec<Arc<Transaction>>),
 }
 
 /// What becomes of a gossiped transaction.
@@ -218,6 +237,9 @@ pub enum WireError {
     /// The agent is too long or not printable ASCII.
     #[error("the agent is not 0 to {MAX_AGENT_BYTES} printable ASCII characters")]
     Agent,
+    /// The places of a list are not ascending, or lie outside the block.
+    #[error("places in a block that are not ascending, or lie outside it")]
+    Indexes,
     /// Bytes follow the message.
     #[error("{0} bytes follow the message")]
     Trailing(usize),
@@ -240,7 +262,9 @@ impl Request {
             Self::Status(_) => Kind::Status,
             Self::Headers(_) => Kind::Headers,
             Self::Blocks(_) => Kind::Blocks,
-            Self::Push(_) => Kind::Push,
+            Self::Compact(_) => Kind::Compact,
+            Self::Missing(_) => Kind::Missing,
+            Self::Transactions(_) => Kind::Transactions,
         }
     }
 
@@ -251,7 +275,9 @@ impl Request {
             Self::Status(status) => chain::encode::to_bytes(status),
             Self::Headers(request) => chain::encode::to_bytes(request),
             Self::Blocks(hashes) => chain::encode::to_bytes(hashes),
-            Self::Push(block) => block.to_bytes(),
+            Self::Compact(compact) => chain::encode::to_bytes(compact.as_ref()),
+            Self::Missing(request) => chain::encode::to_bytes(request),
+            Self::Transactions(ids) => chain::encode::to_bytes(ids),
         }
     }
 
@@ -268,7 +294,9 @@ impl Request {
                 stop: BlockHash::deserialize_reader(rest)?,
             }),
             Kind::Blocks => Self::Blocks(read_list(rest, "hashes", MAX_BLOCKS)?),
-            Kind::Push => Self::Push(Arc::new(Block::deserialize_reader(rest)?)),
+            Kind::Compact => Self::Compact(Arc::new(CompactBlock::read(rest)?)),
+            Kind::Missing => Self::Missing(MissingRequest::read(rest)?),
+            Kind::Transactions => Self::Transactions(read_list(rest, "ids", MAX_ASKED_TRANSACTIONS)?),
         };
         end(rest)?;
         Ok(request)
@@ -283,7 +311,9 @@ impl Response {
             Self::Status(_) => Kind::Status,
             Self::Headers(_) => Kind::Headers,
             Self::Blocks(_) => Kind::Blocks,
-            Self::Pushed(_) => Kind::Push,
+            Self::Compact(_) => Kind::Compact,
+            Self::Missing(_) => Kind::Missing,
+            Self::Transactions(_) => Kind::Transactions,
         }
     }
 
@@ -294,7 +324,10 @@ impl Response {
             Self::Status(status) => chain::encode::to_bytes(status),
             Self::Headers(headers) => chain::encode::to_bytes(headers),
             Self::Blocks(blocks) => write_blocks(blocks),
-            Self::Pushed(reply) => chain::encode::to_bytes(reply),
+            Self::Compact(reply) => chain::encode::to_bytes(reply),
+            Self::Missing(transactions) | Self::Transactions(transactions) => {
+                write_transactions(transactions)
+            }
         }
     }
 
@@ -308,7 +341,9 @@ impl Response {
             Kind::Status => Self::Status(read_status(rest)?),
             Kind::Headers => Self::Headers(read_list(rest, "headers", MAX_HEADERS)?),
             Kind::Blocks => Self::Blocks(read_blocks(rest)?),
-            Kind::Push => Self::Pushed(PushReply::deserialize_reader(rest)?),
+            Kind::Compact => Self::Compact(CompactReply::deserialize_reader(rest)?),
+            Kind::Missing => Self::Missing(read_transactions(rest, MAX_COMPACT_TRANSACTIONS)?),
+            Kind::Transactions => Self::Transactions(read_transactions(rest, MAX_ASKED_TRANSACTIONS)?),
         };
         end(rest)?;
         Ok(response)

@@ -1,172 +1,143 @@
-//! What is pushed and announced: new blocks to peers, and what is made of theirs.
+//! What is passed on: new blocks in short, and transactions.
+//!
+//! A block is pushed to peers as soon as its header's work is checked and its body is the one that the header
+//! commits to, before its coins are looked up: the dear part of a block's work is then done by all nodes at once
+//! and not by one after the other ([`announce`], [`receive`], [`rebuild`]). So a block that turns out invalid may
+//! have come from an honest peer, and is nobody's fault (BIP-152). Transactions are passed on by gossip after
+//! they were judged ([`transactions`]); those that come before what they spend wait in a pool of their own
+//! ([`orphans`]) while it is asked for ([`parents`]); those of this node's users are offered and announced until
+//! they are mined ([`own`]).
+//!
+//! Every list here is bounded, by peer where a peer can fill it, and what waits for a peer has an end.
 
+mod announce;
+mod builds;
+mod orphans;
+mod own;
+mod parents;
+mod rebuild;
+mod receive;
 mod transactions;
 
-pub(super) use self::transactions::MAX_REANNOUNCED;
-
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use chain::{
     block::Block,
-    error::SubmitError,
-    ledger::Update,
-    store::{Store, StoreError},
-    time::Time,
+    hash::{BlockHash, TxId},
 };
 
-use super::{
-    Engine, Now,
-    conduct::{Misconduct, is_nobodys_fault},
-    peers::{Asked, PeerState},
+use self::{announce::Latest, builds::Builds, orphans::Orphans, own::Own, parents::Parents};
+pub(super) use self::{
+    receive::{Early, MAX_EARLY_BLOCKS},
+    transactions::MAX_REANNOUNCED,
 };
-use crate::p2p::{
-    Peer,
-    wire::{PushReply, Request},
-};
+use super::sizes::Size;
+use crate::p2p::Peer;
 
-/// Peers to which a new block is pushed, at the most.
-const MAX_PUSHES: usize = 16;
-/// How far below the tip the parent of a pushed block may stand, in blocks: deeper branches are fetched, once
-/// their headers show more work.
-const MAX_PUSH_DEPTH: u32 = 288;
-/// Blocks whose time has not come that are kept to be tried again (rule C2).
-pub(super) const MAX_EARLY_BLOCKS: usize = 16;
-/// How far beyond the latest time a block's may lie that is kept until then, in seconds.
-const MAX_EARLY_SECS: u32 = 600;
+/// Blocks that a peer pushed last: another push of the same says nothing new.
+const MAX_PUSHED_PER_PEER: usize = 16;
 
-impl<S: Store> Engine<S> {
-    /// Pushes a block to peers that are not known to have it.
-    pub(in crate::engine) fn push_to_peers(&mut self, block: &Arc<Block>, except: Option<Peer>, now: Now) {
-        let hash = block.hash();
-        let lacks = |(peer, state): (&Peer, &PeerState)| {
-            let tip = state.status.as_ref().map(|status| status.tip);
-            (Some(*peer) != except && tip != Some(hash) && state.has != Some(hash)).then_some(*peer)
-        };
-        let peers: Vec<Peer> = self.peers.iter().filter_map(lacks).take(MAX_PUSHES).collect();
-        self.trails.announced(&hash, peers.len());
-        for peer in peers {
-            if let Some(state) = self.peers.get_mut(&peer) {
-                state.has = Some(hash);
-            }
-            self.ask(peer, Asked::Push, Request::Push(block.clone()), now);
-        }
+/// What is being passed on.
+#[derive(Debug, Default)]
+pub(super) struct Relay {
+    builds: Builds,
+    /// Rebuilt blocks that were passed on and are to be connected, with who gave them.
+    ready: VecDeque<(Peer, Arc<Block>)>,
+    early: Vec<Early>,
+    latest: Option<Latest>,
+    orphans: Orphans,
+    parents: Parents,
+    own: Own,
+    reannounced_ms: u64,
+}
+
+impl Relay {
+    /// Whether a body is on its way here in short, or here and about to be connected.
+    pub(super) fn awaits(&self, hash: &BlockHash) -> bool {
+        self.builds.awaits(hash) || self.ready.iter().any(|(_, block)| block.hash() == *hash)
     }
 
-    /// Takes a block that a peer pushed.
-    pub(in crate::engine) fn on_push(
-        &mut self,
-        peer: Peer,
-        block: Arc<Block>,
-        now: Now,
-    ) -> Result<PushReply, StoreError> {
-        let hash = block.hash();
-        self.trails.heard(hash, Some(peer));
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.has = Some(hash);
-        }
-        if self.is_far_below(&block) {
-            return Ok(PushReply::Refused);
-        }
-        match self.take_block(block, now) {
-            Ok(update) => match update.refusal(&hash) {
-                None => {
-                    self.raise_best(peer, &hash);
-                    if update.moved_tip() {
-                        self.announce_tip(Some(peer), now)?;
-                    }
-                    self.fetch(now);
-                    Ok(PushReply::Accepted)
-                }
-                Some(error) => {
-                    self.blame(peer, Misconduct::block(hash, error));
-                    Ok(PushReply::Refused)
-                }
-            },
-            Err(SubmitError::Duplicate) => Ok(PushReply::Known),
-            Err(SubmitError::UnknownParent(_)) => {
-                self.ask_for_headers(peer, now);
-                Ok(PushReply::Orphan)
-            }
-            Err(SubmitError::TooEarly { .. }) => Ok(PushReply::NotYet),
-            Err(SubmitError::Storage(error)) => Err(error),
-            Err(error) if is_nobodys_fault(&error) => Ok(PushReply::Refused),
-            Err(error) => {
-                self.blame(peer, Misconduct::block(hash, &error));
-                Ok(PushReply::Refused)
-            }
-        }
+    /// Whether a block waits to be connected.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
-    /// Whether a block that nobody asked for stands so far below the tip that no honest node would push it:
-    /// it costs its maker little and our disk much (threat P26).
-    fn is_far_below(&self, block: &Block) -> bool {
-        let tree = self.ledger.tree();
-        let parent = tree.find(&block.header.previous).map(|id| tree.node(id).height());
-        let depth = parent.and_then(|parent| self.ledger.tip().id.height.since(parent));
-        !self.window.awaits(&block.hash()) && depth.is_some_and(|depth| depth > MAX_PUSH_DEPTH)
+    /// A block is here, whoever sent it.
+    pub(super) fn arrived(&mut self, hash: &BlockHash) {
+        self.builds.arrived(hash);
     }
 
-    pub(in crate::engine) fn take_and_announce(
-        &mut self,
-        block: Arc<Block>,
-        now: Now,
-    ) -> Result<Update, SubmitError> {
-        let update = self.take_block(block, now)?;
-        if update.moved_tip() {
-            self.announce_tip(None, now)?;
+    /// How many blocks wait for their time.
+    pub(super) const fn early_blocks(&self) -> usize {
+        self.early.len()
+    }
+
+    /// Everything here that peers or users can make grow, with its limit.
+    pub(super) fn sizes(&self) -> Vec<Size> {
+        let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        let size = |what, now: usize, limit: usize| Size { what, now: count(now), limit: count(limit) };
+        vec![
+            size("blocks that are being completed", self.builds.len(), builds::MAX_BUILDS),
+            size("bytes of those", self.builds.bytes(), builds::MAX_BUILD_BYTES),
+            size("orphan transactions", self.orphans.len(), orphans::MAX_ORPHANS),
+            size("bytes of orphan transactions", self.orphans.bytes(), orphans::MAX_ORPHAN_BYTES),
+            size("transactions of users", self.own.len(), own::MAX_OWN),
+        ]
+    }
+
+    /// What blocks that are not complete hold, in bytes.
+    #[cfg(test)]
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.builds.bytes()
+    }
+
+    /// Orphans, their bytes, and the parents that they lack.
+    #[cfg(test)]
+    pub(super) fn waiting_counts(&self) -> (usize, usize, usize) {
+        (self.orphans.len(), self.orphans.bytes(), self.parents.len())
+    }
+
+    /// Whether a transaction is one of this node's users'.
+    #[cfg(test)]
+    pub(super) fn looks_after(&self, txid: &TxId) -> bool {
+        self.own.holds(txid)
+    }
+
+    /// A transaction waits here, whoever sent it.
+    pub(super) fn arrived_transaction(&mut self, txid: &TxId) {
+        self.orphans.arrived(txid);
+    }
+}
+
+/// What was pushed between a peer and us.
+#[derive(Debug, Default)]
+pub(super) struct Pushes {
+    /// Blocks that it pushed last, the oldest first.
+    heard: VecDeque<BlockHash>,
+    /// When it last answered that a block of ours was new to it.
+    welcomed_ms: Option<u64>,
+}
+
+impl Pushes {
+    /// It pushes a block; whether for the first time.
+    fn hear(&mut self, hash: BlockHash) -> bool {
+        if self.heard.contains(&hash) {
+            return false;
         }
-        Ok(update)
-    }
-
-    /// Keeps a block until its time comes, if that is soon.
-    pub(in crate::engine) fn keep_early(&mut self, block: Arc<Block>, now: Now) {
-        let is_soon = block.header.time <= self.latest_time(now).saturating_add_secs(MAX_EARLY_SECS);
-        if is_soon && self.early.iter().all(|early| early.hash() != block.hash()) {
-            // The oldest makes room: what is lost here is asked for again at the next status.
-            if self.early.len() == MAX_EARLY_BLOCKS {
-                self.early.remove(0);
-            }
-            self.early.push(block);
+        if self.heard.len() == MAX_PUSHED_PER_PEER {
+            self.heard.pop_front();
         }
+        self.heard.push_back(hash);
+        true
     }
 
-    /// Pushes the tip to all peers that are not known to have it.
-    pub(in crate::engine) fn announce_tip(
-        &mut self,
-        except: Option<Peer>,
-        now: Now,
-    ) -> Result<(), StoreError> {
-        let tip = self.ledger.tip();
-        let cached = self.last_block.clone().filter(|block| block.hash() == tip.id.hash);
-        let block = match cached {
-            Some(block) => block,
-            None => match self.ledger.block(&tip.id.hash)? {
-                Some(block) => Arc::new(block),
-                None => return Ok(()),
-            },
-        };
-        self.push_to_peers(&block, except, now);
-        Ok(())
+    /// What it pushed once may come again.
+    fn forget(&mut self, hash: &BlockHash) {
+        self.heard.retain(|heard| heard != hash);
     }
 
-    /// The latest time that a header may have now (rule C2).
-    fn latest_time(&self, now: Now) -> Time {
-        now.wall.saturating_add_secs(self.ledger.chain().params().max_future_secs())
-    }
-
-    /// Tries blocks again whose time has come.
-    pub(in crate::engine) fn retry_early(&mut self, now: Now) -> Result<(), StoreError> {
-        let latest = self.latest_time(now);
-        let (ready, early) =
-            std::mem::take(&mut self.early).into_iter().partition(|block| block.header.time <= latest);
-        self.early = early;
-        for block in ready {
-            match self.take_and_announce(block, now) {
-                Ok(_) => {}
-                Err(SubmitError::Storage(error)) => return Err(error),
-                Err(error) => tracing::debug!(%error, "a block that came early is not taken"),
-            }
-        }
-        Ok(())
+    /// A block of ours was new to it.
+    pub(super) const fn welcome(&mut self, now_ms: u64) {
+        self.welcomed_ms = Some(now_ms);
     }
 }

@@ -70,7 +70,7 @@ impl<S: Store> Engine<S> {
         let mut next = tree.ancestor(goal, top_of(Height::new(full)).min(node.height()));
         while let Some(id) = next.filter(|id| tree.node(*id).height().get() > full) {
             let node = tree.node(id);
-            if !node.has_body() {
+            if !node.has_body() && !self.relay.awaits(&node.hash()) {
                 missing.push(BlockId { height: node.height(), hash: node.hash() });
             }
             next = node.parent();

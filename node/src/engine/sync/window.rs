@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use chain::{hash::BlockHash, height::Height, ledger::BlockId};
+use chain::{height::Height, ledger::BlockId};
 
 use crate::p2p::{
     Peer, RequestId,
@@ -153,11 +153,6 @@ impl Window {
     pub(super) fn keep(&mut self, is_wanted: impl Fn(&BlockId, Peer) -> bool) {
         self.waiting.retain(|id, (source, _)| is_wanted(id, *source));
         self.waiting_bytes = self.waiting.values().map(|(_, block)| block.bytes().len()).sum();
-    }
-
-    /// Whether a block was asked for and has not come.
-    pub(in crate::engine) fn awaits(&self, hash: &BlockHash) -> bool {
-        self.awaited.keys().any(|id| id.hash == *hash)
     }
 
     /// Whether nothing is awaited and nothing waits.

@@ -1,20 +1,18 @@
 //! Peers that lie, withhold and refuse, and what an engine makes of it: the chain goes on, and nobody honest
 //! pays for it.
 
-use std::sync::Arc;
-
 use chain::{
     amount::Amount,
     block::Block,
     transaction::{OutPoint, Output},
 };
 
-use super::network::{Network, address, key, peer, reward, spend};
+use super::network::{Network, address, key, peer, pushed, reward, spend};
 use crate::{
     engine::{Action, Event, mempool::MAX_CLUSTER_COUNT},
     p2p::{
         FromNet, Peer, Reply, RequestId, ToNet,
-        wire::{PushReply, Request, Response, Status},
+        wire::{CompactReply, Request, Response, Status},
     },
 };
 
@@ -134,7 +132,7 @@ fn p12_a_block_that_was_never_judged_is_not_passed_on() {
     *claim = Amount::from_pebbles(claim.pebbles() + 1);
     seal(&mut rival);
     meet_stranger(&mut network, 0);
-    let push = Request::Push(Arc::new(rival.clone()));
+    let push = pushed(&rival);
     tell(&mut network, 0, FromNet::Request { peer: STRANGER, reply: Reply(0), request: push });
     assert_eq!(network.tip(0), honest.hash());
     for (hash, served) in [(rival.hash(), 0), (honest.hash(), 1)] {
@@ -156,10 +154,10 @@ fn p26_a_block_far_below_the_tip_is_not_kept() {
         network.now.wall = network.wall_after(1);
     }
     meet_stranger(&mut network, 0);
-    let push = Request::Push(Arc::new(cheap.clone()));
+    let push = pushed(&cheap);
     let actions = tell(&mut network, 0, FromNet::Request { peer: STRANGER, reply: Reply(0), request: push });
     let refused = |action: &Action| {
-        matches!(action, Action::Net(ToNet::Reply { response: Response::Pushed(PushReply::Refused), .. }))
+        matches!(action, Action::Net(ToNet::Reply { response: Response::Compact(CompactReply::Refused), .. }))
     };
     assert!(actions.iter().any(refused), "{actions:?}");
     assert!(!actions.iter().any(|action| matches!(action, Action::Net(ToNet::Disconnect { .. }))));

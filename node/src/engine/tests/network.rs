@@ -26,7 +26,7 @@ use miner::{Template, TemplateRequest};
 use super::super::{Action, Engine, Event, Now};
 use crate::p2p::{
     FromNet, Gossip, Peer, Reply, RequestFailure, RequestId, ToNet,
-    wire::{Request, Response, Verdict},
+    wire::{CompactBlock, Request, Response, Verdict},
 };
 
 pub(super) type TestEngine = Engine<MemoryStore>;
@@ -347,6 +347,11 @@ impl Network {
     pub(super) fn wall_after(&self, secs: u32) -> Time {
         self.now.wall.saturating_add_secs(secs)
     }
+}
+
+/// A block as it is pushed by somebody who thinks that nobody has any of its transactions.
+pub(super) fn pushed(block: &Block) -> Request {
+    Request::Compact(Arc::new(CompactBlock::whole(block)))
 }
 
 pub(super) fn peer(node: usize) -> Peer {

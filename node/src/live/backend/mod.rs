@@ -19,7 +19,7 @@ use chain::{
     error::SubmitError,
     genesis::Chain,
     hash::{BlockHash, TxId},
-    ledger::{AdviceError, Update},
+    ledger::{AdviceError, Tip, Update},
     time::Time,
     transaction::Transaction,
 };
@@ -42,10 +42,9 @@ use super::{
     AGENT, NodeConfig,
     mempool_file::MEMPOOL_FILE,
     mining::{MiningConfig, first_number, template},
-    thread::{EngineHandle, LiveEngine, Stopped},
+    thread::{EngineHandle, Stopped},
 };
 use crate::{
-    engine::Now,
     p2p::{DialRefusal, NetView, ToNet, conditions::Lab},
     store::{DataDirLock, failpoint, index::IndexHandle},
 };
@@ -157,12 +156,14 @@ fn lacks_inputs(rejection: &Rejection) -> bool {
     rejection.kind == RejectionKind::MissingInputs
 }
 
-fn submit_block(engine: &mut LiveEngine, block: Block, now: Now) -> Result<BlockVerdict, CommandError> {
-    let hash = block.hash();
-    match engine.submit_block(block, now) {
-        Ok(update) => Ok(match update.refusal(&hash) {
+fn block_verdict(
+    hash: &BlockHash,
+    (outcome, tip): (Result<Update, SubmitError>, Tip),
+) -> Result<BlockVerdict, CommandError> {
+    match outcome {
+        Ok(update) => Ok(match update.refusal(hash) {
             Some(error) => refused(error),
-            None if engine.ledger().tip().id.hash == hash => BlockVerdict::Accepted,
+            None if tip.id.hash == *hash => BlockVerdict::Accepted,
             None => BlockVerdict::Inconclusive,
         }),
         Err(error) => not_taken(&error).ok_or_else(|| store_failed(&error)),
@@ -302,7 +303,7 @@ impl Backend for NodeBackend {
         let Some(block) = self.complete(submission) else {
             return Ok(BlockVerdict::Rejected("template-unknown".into()));
         };
-        self.parts.engine.call(move |engine, now| submit_block(engine, block, now)).await?
+        block_verdict(&block.hash(), self.parts.engine.submit_block(block).await?)
     }
 
     async fn template(&self, address: Option<Address>) -> Result<TemplateData, CommandError> {
@@ -357,8 +358,7 @@ impl Backend for NodeBackend {
             tries = left;
             let Some(block) = block else { break };
             let hash = block.hash();
-            let outcome = self.parts.engine.call(move |engine, now| engine.submit_block(block, now)).await?;
-            match outcome {
+            match self.parts.engine.submit_block(block).await?.0 {
                 Ok(update) if update.refusal(&hash).is_none() => hashes.push(hash),
                 Ok(_) => break,
                 Err(SubmitError::TooEarly { .. }) if !hashes.is_empty() => break,

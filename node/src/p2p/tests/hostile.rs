@@ -133,8 +133,8 @@ async fn p13_a_malformed_request_ends_the_connection_and_reaches_nobody() {
     let limit = |kind: Kind| u32::try_from(kind.max_request_bytes()).expect("limits fit");
     let cases = [
         // More than the limit is claimed; nothing of it is sent.
-        (Kind::Push, frame(u32::MAX, &[])),
-        (Kind::Push, frame(limit(Kind::Push) + 1, &[0; 1_000])),
+        (Kind::Compact, frame(u32::MAX, &[])),
+        (Kind::Compact, frame(limit(Kind::Compact) + 1, &[0; 1_000])),
         (Kind::Status, frame(limit(Kind::Status) + 1, &[])),
         // 65 hashes, and 2^32 - 1 of them.
         (Kind::Headers, frame(limit(Kind::Headers), &[&65u32.to_le_bytes()[..], &[0; 65 * 32]].concat())),
@@ -142,7 +142,7 @@ async fn p13_a_malformed_request_ends_the_connection_and_reaches_nobody() {
         (Kind::Blocks, frame(4, &17u32.to_le_bytes())),
         // Bytes after the message, and none at all.
         (Kind::Blocks, frame(5, &[0; 5])),
-        (Kind::Push, frame(0, &[])),
+        (Kind::Compact, frame(0, &[])),
     ];
     for (kind, bytes) in cases {
         let mut node = start(&[]).await;
@@ -163,11 +163,11 @@ async fn p13_a_malformed_request_ends_the_connection_and_reaches_nobody() {
 async fn p13_a_malformed_response_fails_the_request_and_ends_the_connection() {
     for bytes in [frame(1, &[9]), frame(2, &[0, 0]), frame(u32::MAX, &[])] {
         let mut node = start(&[]).await;
-        let mut peer = raw_peer(CHAIN, Kind::Push);
+        let mut peer = raw_peer(CHAIN, Kind::Compact);
         peer.dial(node.address.parse::<Multiaddr>().expect("an address")).expect("dials");
         until(&mut peer, is_greeted).await;
         let met = node.connected().await;
-        node.request(met, 1, Request::Push(Arc::new(block(1, Vec::new())))).await;
+        node.request(met, 1, compact(1)).await;
         until(&mut peer, |peer, event| match event {
             SwarmEvent::Behaviour(RawEvent::Messages(request_response::Event::Message {
                 message: Message::Request { channel, .. },

@@ -1,7 +1,7 @@
 //! Connections: made, used, lost, made again.
 
 use super::{
-    super::wire::{HeadersRequest, Kind, PushReply, RawBlock},
+    super::wire::{CompactReply, HeadersRequest, Kind, MissingRequest, RawBlock},
     *,
 };
 
@@ -19,7 +19,12 @@ async fn two_nodes_exchange_every_message() {
             Response::Blocks(vec![RawBlock::from(&block(1, vec![transaction(1)]))]),
         ),
         (Request::Blocks(Vec::new()), Response::Blocks(Vec::new())),
-        (Request::Push(Arc::new(block(2, Vec::new()))), Response::Pushed(PushReply::Orphan)),
+        (compact(2), Response::Compact(CompactReply::Orphan)),
+        (
+            Request::Missing(MissingRequest { hash, indexes: vec![1, 5] }),
+            Response::Missing(vec![Arc::new(transaction(1)); 2]),
+        ),
+        (Request::Transactions(Vec::new()), Response::Transactions(vec![Arc::new(transaction(2))])),
     ];
     for (id, (request, response)) in (0..).zip(exchanges) {
         left.request(on_left, id, request.clone()).await;
@@ -46,10 +51,10 @@ async fn c22_the_largest_block_passes_both_ways_of_the_wire() {
     let (mut left, on_left, mut right, _) = pair().await;
     let blocks: Vec<_> = (0..5).map(largest_block).collect();
 
-    left.request(on_left, 1, Request::Push(Arc::clone(&blocks[0]))).await;
-    let pushed = right.answer(Response::Pushed(PushReply::Accepted)).await;
-    assert_eq!(pushed, Request::Push(Arc::clone(&blocks[0])));
-    assert_eq!(left.response().await, (RequestId(1), Ok(Response::Pushed(PushReply::Accepted))));
+    left.request(on_left, 1, large_compact(0)).await;
+    let pushed = right.answer(Response::Compact(CompactReply::Accepted)).await;
+    assert_eq!(pushed, large_compact(0));
+    assert_eq!(left.response().await, (RequestId(1), Ok(Response::Compact(CompactReply::Accepted))));
 
     left.request(on_left, 2, Request::Blocks(vec![CHAIN; 5])).await;
     let raw: Vec<RawBlock> = blocks.iter().map(|block| RawBlock::from(&**block)).collect();
@@ -168,8 +173,8 @@ async fn a_port_in_use_is_an_error_that_names_it() {
 #[tokio::test]
 async fn requests_beyond_the_limit_fail_at_once_and_the_rest_are_served() {
     let (mut left, on_left, mut right, _) = pair().await;
-    let limit = u64::try_from(Kind::Push.requests_per_peer()).expect("small");
-    let push = Request::Push(Arc::new(block(1, Vec::new())));
+    let limit = u64::try_from(Kind::Compact.requests_per_peer()).expect("small");
+    let push = compact(1);
     for id in 0..=limit {
         left.request(on_left, id, push.clone()).await;
     }
@@ -184,7 +189,7 @@ async fn requests_beyond_the_limit_fail_at_once_and_the_rest_are_served() {
     for (reply, kind) in &replies {
         let response = match kind {
             Kind::Status => Response::Status(status(2)),
-            _ => Response::Pushed(PushReply::Known),
+            _ => Response::Compact(CompactReply::Known),
         };
         right.send(ToNet::Reply { reply: *reply, response: response.clone() }).await;
         // A second answer is passed over (threat P08).
@@ -218,7 +223,7 @@ async fn p25_an_engine_that_does_not_listen_holds_its_peers_back_and_loses_nothi
     let mut deaf = start_with(new_folder(), "/ip4/127.0.0.1/tcp/0", &[], 1).await;
     let mut left = start(&[&deaf.address]).await;
     let on_left = left.connected().await;
-    let push = Request::Push(largest_block(1));
+    let push = large_compact(1);
     for id in 0..8 {
         left.request(on_left, id, push.clone()).await;
     }
@@ -240,7 +245,8 @@ async fn p25_an_engine_that_does_not_listen_holds_its_peers_back_and_loses_nothi
                 }
                 FromNet::Request { reply, request, .. } => {
                     assert_eq!(request, push);
-                    deaf.send(ToNet::Reply { reply, response: Response::Pushed(PushReply::Accepted) }).await;
+                    deaf.send(ToNet::Reply { reply, response: Response::Compact(CompactReply::Accepted) })
+                        .await;
                     served += 1;
                 }
                 other => panic!("{other:?}"),
@@ -253,7 +259,7 @@ async fn p25_an_engine_that_does_not_listen_holds_its_peers_back_and_loses_nothi
         while pushed < 8 || asked < 1 {
             match left.next().await {
                 FromNet::Response { result, .. } => {
-                    assert_eq!(result, Ok(Response::Pushed(PushReply::Accepted)));
+                    assert_eq!(result, Ok(Response::Compact(CompactReply::Accepted)));
                     pushed += 1;
                 }
                 FromNet::Request { reply, .. } => {

@@ -1,12 +1,17 @@
 //! The encoding of every message: read back as written, refused in any other form.
 
-use proptest::{collection::vec, prelude::*};
+use proptest::{
+    collection::{btree_set, vec},
+    prelude::*,
+};
 
-use chain::hash::sha256;
+use chain::hash::{TxId, sha256};
 
 use super::{
     super::wire::{
-        HeadersRequest, Kind, MAX_BLOCKS, MAX_HEADERS, MAX_LOCATOR_HASHES, PushReply, RawBlock, WireError,
+        CompactBlock, CompactReply, HeadersRequest, Kind, MAX_ASKED_TRANSACTIONS, MAX_BLOCKS,
+        MAX_COMPACT_TRANSACTIONS, MAX_HEADERS, MAX_LOCATOR_HASHES, MissingRequest, Prefilled, RawBlock,
+        ShortId, WireError,
     },
     *,
 };
@@ -37,13 +42,39 @@ fn requests() -> impl Strategy<Value = Request> {
             Request::Headers(HeadersRequest { locator, stop: BlockHash::from_bytes(stop) })
         }),
         hashes(MAX_BLOCKS).prop_map(Request::Blocks),
-        blocks().prop_map(Request::Push),
+        compacts().prop_map(|compact| Request::Compact(Arc::new(compact))),
+        (any::<[u8; 32]>(), btree_set(any::<u32>(), 0..20)).prop_map(|(hash, indexes)| {
+            let (hash, indexes) = (BlockHash::from_bytes(hash), indexes.into_iter().collect());
+            Request::Missing(MissingRequest { hash, indexes })
+        }),
+        vec(any::<[u8; 32]>().prop_map(TxId::from_bytes), 0..=MAX_ASKED_TRANSACTIONS)
+            .prop_map(Request::Transactions),
     ]
 }
 
-fn push_replies() -> impl Strategy<Value = PushReply> {
-    use PushReply::{Accepted, Known, NotYet, Orphan, Refused};
+/// Compact blocks of up to eight transactions, any of them whole.
+fn compacts() -> impl Strategy<Value = CompactBlock> {
+    (any::<u32>(), any::<u64>(), vec(any::<(bool, u8, [u8; 6])>(), 0..8)).prop_map(|(seed, nonce, parts)| {
+        let Block { header, coinbase, .. } = block(seed, Vec::new());
+        let (mut short_ids, mut prefilled) = (Vec::new(), Vec::new());
+        for (index, (is_whole, seed, id)) in (0..).zip(parts) {
+            if is_whole {
+                prefilled.push(Prefilled { index, transaction: Arc::new(transaction(seed)) });
+            } else {
+                short_ids.push(ShortId(id));
+            }
+        }
+        CompactBlock { header, nonce, coinbase, short_ids, prefilled }
+    })
+}
+
+fn compact_replies() -> impl Strategy<Value = CompactReply> {
+    use CompactReply::{Accepted, Known, NotYet, Orphan, Refused};
     prop::sample::select(vec![Accepted, Known, Orphan, NotYet, Refused])
+}
+
+fn transactions() -> impl Strategy<Value = Vec<Arc<Transaction>>> {
+    vec(any::<u8>().prop_map(|seed| Arc::new(transaction(seed))), 0..8)
 }
 
 fn responses() -> impl Strategy<Value = Response> {
@@ -51,7 +82,9 @@ fn responses() -> impl Strategy<Value = Response> {
         statuses().prop_map(Response::Status),
         vec(any::<u32>().prop_map(header), 0..50).prop_map(Response::Headers),
         vec(blocks().prop_map(|block| RawBlock::from(&*block)), 0..=MAX_BLOCKS).prop_map(Response::Blocks),
-        push_replies().prop_map(Response::Pushed),
+        compact_replies().prop_map(Response::Compact),
+        transactions().prop_map(Response::Missing),
+        transactions().prop_map(Response::Transactions),
     ]
 }
 
@@ -108,6 +141,49 @@ fn p13_lists_above_their_limits_are_refused_by_their_length_alone() {
 }
 
 #[test]
+fn p03_messages_about_transactions_are_read_in_one_pass_whatever_they_name() {
+    let claim = |length: usize| u32::try_from(length).expect("small").to_le_bytes();
+    // Nothing asked for, or as much as may be, is a request; one more is none.
+    assert_eq!(Request::from_bytes(Kind::Transactions, &claim(0)), Ok(Request::Transactions(Vec::new())));
+    let most = vec![TxId::from_bytes([7; 32]); MAX_ASKED_TRANSACTIONS];
+    let bytes = Request::Transactions(most.clone()).to_bytes();
+    assert_eq!(bytes.len(), Kind::Transactions.max_request_bytes());
+    assert_eq!(Request::from_bytes(Kind::Transactions, &bytes), Ok(Request::Transactions(most)));
+    for claimed in [MAX_ASKED_TRANSACTIONS + 1, 1_001, 0xffff_ffff] {
+        let refused = Request::from_bytes(Kind::Transactions, &claim(claimed));
+        let limit = MAX_ASKED_TRANSACTIONS;
+        assert_eq!(refused, Err(WireError::TooMany { what: "ids", claimed, limit }));
+    }
+    let (claimed, limit) = (MAX_COMPACT_TRANSACTIONS + 1, MAX_COMPACT_TRANSACTIONS);
+    let refused = Request::from_bytes(Kind::Missing, &[&[7; 32][..], &claim(claimed)].concat());
+    assert_eq!(refused, Err(WireError::TooMany { what: "places", claimed, limit }));
+    // Places that repeat or go back would have one transaction sent many times over.
+    for indexes in [vec![1, 1], vec![2, 1], vec![0, 3, 3]] {
+        let bytes = Request::Missing(MissingRequest { hash: CHAIN, indexes }).to_bytes();
+        assert_eq!(Request::from_bytes(Kind::Missing, &bytes), Err(WireError::Indexes));
+    }
+}
+
+#[test]
+fn p13_a_compact_block_whose_places_do_not_add_up_is_refused() {
+    let Block { header, coinbase, .. } = block(1, Vec::new());
+    let whole = |index| Prefilled { index, transaction: Arc::new(transaction(1)) };
+    let compact = |indexes: &[u32], short: usize| {
+        let prefilled = indexes.iter().map(|index| whole(*index)).collect();
+        let short_ids = vec![ShortId([1; 6]); short];
+        let compact = CompactBlock { header, nonce: 0, coinbase: coinbase.clone(), short_ids, prefilled };
+        Request::from_bytes(Kind::Compact, &Request::Compact(Arc::new(compact)).to_bytes())
+    };
+    assert!(compact(&[0, 2], 1).is_ok());
+    for (indexes, short) in [(vec![1], 0), (vec![0, 0], 1), (vec![2, 1], 1), (vec![u32::MAX], 5)] {
+        assert_eq!(compact(&indexes, short), Err(WireError::Indexes), "{indexes:?} {short}");
+    }
+    assert!(matches!(compact(&[], MAX_COMPACT_TRANSACTIONS + 1), Err(WireError::TooMany { .. })));
+    let refused = compact(&[0], MAX_COMPACT_TRANSACTIONS);
+    assert!(matches!(refused, Err(WireError::TooMany { what: "transactions of a compact block", .. })));
+}
+
+#[test]
 fn p23_an_agent_that_could_spoil_a_log_is_refused() {
     let good = Request::Status(status(1)).to_bytes();
     let agent_at = good.len() - status(1).agent.len();
@@ -133,15 +209,17 @@ fn the_bytes_of_messages_do_not_change() {
     let length = u32::try_from(body.len()).expect("small").to_le_bytes();
     assert_eq!(one, [&[1, 0, 0, 0][..], &length, &body].concat());
     for (byte, reply) in (0u8..).zip([
-        PushReply::Accepted,
-        PushReply::Known,
-        PushReply::Orphan,
-        PushReply::NotYet,
-        PushReply::Refused,
+        CompactReply::Accepted,
+        CompactReply::Known,
+        CompactReply::Orphan,
+        CompactReply::NotYet,
+        CompactReply::Refused,
     ]) {
-        assert_eq!(Response::Pushed(reply).to_bytes(), [byte]);
+        assert_eq!(Response::Compact(reply).to_bytes(), [byte]);
     }
-    assert!(Response::from_bytes(Kind::Push, &[5]).is_err());
+    assert!(Response::from_bytes(Kind::Compact, &[5]).is_err());
+    let missing = Request::Missing(MissingRequest { hash: CHAIN, indexes: vec![0, 258] });
+    assert_eq!(missing.to_bytes(), [&[0xca; 32][..], &[2, 0, 0, 0], &[0; 4], &[2, 1, 0, 0]].concat());
 }
 
 #[test]

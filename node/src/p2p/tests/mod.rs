@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     ConnectionCaps, DialRefusal, FromNet, NetConfig, NetError, NetView, Peer, RequestFailure, RequestId,
     Service, ToNet, wire,
-    wire::{Request, Response, Status},
+    wire::{CompactBlock, Prefilled, Request, Response, ShortId, Status},
 };
 
 mod gossip;
@@ -205,4 +205,17 @@ fn largest_block(nonce: u32) -> Arc<Block> {
     let block = block(nonce, vec![transaction_of(wire::MAX_BLOCK_BYTES - empty)]);
     assert_eq!(block.to_bytes().len(), wire::MAX_BLOCK_BYTES);
     Arc::new(block)
+}
+
+/// A block in short, of two transactions.
+fn compact(nonce: u32) -> Request {
+    let Block { header, coinbase, .. } = block(nonce, Vec::new());
+    let prefilled = vec![Prefilled { index: 1, transaction: Arc::new(transaction(1)) }];
+    let short_ids = vec![ShortId([7; 6])];
+    Request::Compact(Arc::new(CompactBlock { header, nonce: 1, coinbase, short_ids, prefilled }))
+}
+
+/// A block as large as any chain's may be, in short, but all of it whole.
+fn large_compact(nonce: u32) -> Request {
+    Request::Compact(Arc::new(CompactBlock::whole(&largest_block(nonce))))
 }

@@ -25,7 +25,7 @@ use chain::{
 use super::{chance::Chance, disk::Disk, wallets::Purse};
 use crate::p2p::{
     FromNet, Peer, RequestId, ToNet,
-    wire::{MAX_HEADERS, PushReply, RawBlock, Request, Response, Status},
+    wire::{CompactBlock, CompactReply, MAX_HEADERS, RawBlock, Request, Response, Status},
 };
 
 /// What an attacker does.
@@ -256,10 +256,10 @@ fn carried(blocks: &[Block]) -> Response {
 
 /// How a block is pushed.
 fn push(block: &Arc<Block>) -> Request {
-    Request::Push(Arc::clone(block))
+    Request::Compact(Arc::new(CompactBlock::whole(block)))
 }
 
 /// What is said to whoever pushes a block.
 const fn pushed() -> Response {
-    Response::Pushed(PushReply::Accepted)
+    Response::Compact(CompactReply::Accepted)
 }

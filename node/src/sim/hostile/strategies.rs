@@ -232,7 +232,9 @@ impl Attacker {
                 _ => self.headers_after(&asked.locator),
             })),
             Request::Blocks(hashes) => self.answer_blocks(hashes, view.best),
-            Request::Push(_) => Some(pushed()),
+            Request::Compact(_) => Some(pushed()),
+            Request::Missing(_) => Some(Response::Missing(Vec::new())),
+            Request::Transactions(_) => Some(Response::Transactions(Vec::new())),
         }
     }
 
