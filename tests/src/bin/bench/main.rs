@@ -1,7 +1,7 @@
 //! `make bench`: how fast Cairn is, as ratios within one run, so that a slower machine tells the same story.
 //!
 //! Writes `bench.json`, flat numbers, and prints them as a table. Measures only; judges nothing. With names of
-//! parts as arguments it measures those alone: `nonce devnet connect indexed mempool growth start sync`;
+//! parts as arguments it measures those alone: `nonce devnet connect indexed mempool growth start sync relay`;
 //! `payments=N` makes the chain of `sync` a shorter one.
 //!
 //! CPU time is the process's, all threads, until the database has nothing left to do: flushes and the compactions
@@ -20,6 +20,7 @@ mod house;
 mod mempool;
 mod nonce;
 mod payments;
+mod relay;
 mod start;
 mod sync;
 
@@ -74,7 +75,7 @@ fn measure_growth(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
 }
 
 /// All parts, in their order.
-const PARTS: [(&str, Measure); 8] = [
+const PARTS: [(&str, Measure); 9] = [
     ("nonce", nonce::measure),
     ("devnet", devnet::measure),
     ("connect", measure_connect),
@@ -83,6 +84,7 @@ const PARTS: [(&str, Measure); 8] = [
     ("growth", measure_growth),
     ("start", start::measure),
     ("sync", sync::measure),
+    ("relay", relay::measure),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
