@@ -282,6 +282,8 @@ pub(super) fn top_of(complete: Height) -> Height {
 
 #[cfg(test)]
 mod tests {
+    use chain::hash::BlockHash;
+
     use super::*;
 
     fn id(height: u32) -> BlockId {
@@ -347,7 +349,7 @@ mod tests {
         window.close(RequestId(1));
         assert_eq!(window.awaited().map(|(_, sources)| sources.len()).collect::<Vec<_>>(), [1, 1]);
         window.forget_peer(Peer(1));
-        assert!(window.awaits(&id(1).hash));
+        assert!(window.awaited().any(|(awaited, _)| *awaited == id(1)));
         assert!(window.receive(id(1), Peer(2), body(100)));
         assert!(!window.receive(id(1), Peer(2), body(100)), "the second copy");
         window.distrust(Peer(2));
