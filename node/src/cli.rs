@@ -93,9 +93,17 @@ pub struct NodeArgs {
     #[arg(long, env = "CAIRN_RPC_ALLOW_PUBLIC", value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
     pub rpc_allow_public: Option<bool>,
-    /// A peer to stay connected to, as a multiaddress; may be repeated
-    #[arg(long, env = "CAIRN_BOOTSTRAP", value_name = "MULTIADDR", value_delimiter = ',')]
+    /// A peer to stay connected to, as a multiaddress or HOST:PORT; may be repeated
+    #[arg(long, env = "CAIRN_BOOTSTRAP", value_name = "ADDR", value_delimiter = ',')]
     pub bootstrap: Option<Vec<String>>,
+    /// Peers to find and stay connected to beside those [default: 8; 0 where the node listens on loopback alone]
+    #[arg(long, env = "CAIRN_OUTBOUND", value_name = "N", allow_negative_numbers = true,
+        value_parser = whole::<u8>(0..=16))]
+    pub outbound: Option<u8>,
+    /// Look for no nodes on the local network
+    #[arg(long, env = "CAIRN_NO_MDNS", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub no_mdns: Option<bool>,
     /// Mine, and let the blocks pay this address
     #[arg(long, env = "CAIRN_MINE", value_name = "ADDRESS")]
     pub mine: Option<String>,
@@ -156,6 +164,8 @@ impl NodeArgs {
             rpc_user: self.rpc_user.clone(),
             rpc_password: self.rpc_password.clone(),
             bootstrap: self.bootstrap.clone(),
+            outbound: self.outbound,
+            no_mdns: self.no_mdns,
             mine: self.mine.clone(),
             mining_threads: self.mining_threads,
             throttle_hashes_per_sec: self.throttle.map(NonZeroU64::get),

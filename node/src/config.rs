@@ -19,6 +19,7 @@ use thiserror::Error;
 use crate::{
     chain_file::{ChainFileError, ChainSpec},
     live::{NodeConfig, mining::MiningConfig},
+    p2p::book::outbound,
     store::StoreOptions,
     telemetry::{self, LogFormat},
 };
@@ -49,6 +50,10 @@ pub struct Settings {
     pub rpc_password: Option<String>,
     /// Multiaddresses of peers to stay connected to.
     pub bootstrap: Option<Vec<String>>,
+    /// How many peers the node finds and keeps connected to by itself.
+    pub outbound: Option<u8>,
+    /// Whether to look for no nodes on the local network.
+    pub no_mdns: Option<bool>,
     /// The address that mined blocks pay; without one the node does not mine.
     pub mine: Option<String>,
     /// Threads that mine.
@@ -174,6 +179,8 @@ impl Settings {
             rpc_user: self.rpc_user.or(below.rpc_user),
             rpc_password: self.rpc_password.or(below.rpc_password),
             bootstrap: self.bootstrap.or(below.bootstrap),
+            outbound: self.outbound.or(below.outbound),
+            no_mdns: self.no_mdns.or(below.no_mdns),
             mine: self.mine.or(below.mine),
             mining_threads: self.mining_threads.or(below.mining_threads),
             throttle_hashes_per_sec: self.throttle_hashes_per_sec.or(below.throttle_hashes_per_sec),
@@ -242,7 +249,13 @@ impl Settings {
                 })
             }
         };
+        let listen = self.listen.unwrap_or_else(|| vec![format!("/ip4/0.0.0.0/tcp/{}", ports.p2p)]);
+        // Who can be reached from this machine alone is part of somebody's experiment, and connects as it is told.
+        let finds = listen.iter().any(|address| !is_loopback(address));
+        let default_outbound = if finds { outbound::DEFAULT_PLACES } else { 0 };
         Ok(NodeConfig {
+            outbound: self.outbound.map_or(default_outbound, usize::from),
+            search_nearby: finds && !self.no_mdns.unwrap_or(false),
             lab,
             has_conditions,
             metrics_listen: self.metrics_listen,
@@ -250,7 +263,7 @@ impl Settings {
             datadir,
             store,
             reindex: false,
-            listen: self.listen.unwrap_or_else(|| vec![format!("/ip4/0.0.0.0/tcp/{}", ports.p2p)]),
+            listen,
             bootstrap: self.bootstrap.unwrap_or_default(),
             rpc_listen: self.rpc_listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.rpc))),
             rpc_allow_public: self.rpc_allow_public.unwrap_or(false),
@@ -263,6 +276,11 @@ impl Settings {
             chain,
         })
     }
+}
+
+/// Whether a multiaddress is this machine's own.
+fn is_loopback(address: &str) -> bool {
+    address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/")
 }
 
 /// Refuses a data folder that is a file; it may be missing.
@@ -322,6 +340,8 @@ mod tests {
             ("rpc_listen = \"localhost\"", false),
             ("mining_threads = 0", false),
             ("throttle_hashes_per_sec = -1", false),
+            ("outbound = 3\nno_mdns = true", true),
+            ("outbound = -1", false),
             ("db_cache_mib = 64", true),
             ("db_cache_mib = -1", false),
             ("db_cache_mib = \"64\"", false),
@@ -344,6 +364,18 @@ mod tests {
         let config = both.complete(PathBuf::from("/nowhere")).expect("complete");
         assert_eq!(config.rpc_listen.to_string(), "127.0.0.1:18445");
         assert_eq!(config.listen, ["/ip4/0.0.0.0/tcp/18444"]);
+        assert!(config.outbound == 8 && config.search_nearby);
+    }
+
+    #[test]
+    fn a_node_on_loopback_finds_nobody_unless_told() {
+        let complete = |outbound| {
+            let listen = Some(vec!["/ip4/127.0.0.1/tcp/0".into()]);
+            let settings = Settings { chain: Some("dev".into()), listen, outbound, ..Settings::default() };
+            settings.complete(PathBuf::from("/nowhere")).expect("complete")
+        };
+        assert_eq!((complete(None).outbound, complete(None).search_nearby), (0, false));
+        assert_eq!((complete(Some(3)).outbound, complete(Some(3)).search_nearby), (3, false));
     }
 
     #[test]

@@ -16,9 +16,9 @@ use chain::{
 use thiserror::Error;
 
 pub use crate::commands::{
-    Accepted, AddPeer, BlockSubmission, BlockVerdict, BlockWithSpent, ChainVerdict, CheckLevel, CoinSet,
-    CommandError, MempoolVerdict, MiningState, NetworkState, Peer, Rejection, RejectionKind, TemplateData,
-    TemplateTransaction,
+    Accepted, AddPeer, BannedPeer, BlockSubmission, BlockVerdict, BlockWithSpent, ChainVerdict, CheckLevel,
+    CoinSet, CommandError, MempoolVerdict, MiningState, NetworkState, Peer, Rejection, RejectionKind, SetBan,
+    TemplateData, TemplateTransaction,
 };
 pub use crate::types::{Conditions, PeerConditions};
 pub use crate::view::{
@@ -225,6 +225,34 @@ pub trait Backend: Send + Sync + 'static {
         peer: String,
         action: AddPeer,
     ) -> impl Future<Output = Result<(), CommandError>> + Send;
+
+    /// Bans a network or an identity, or ends such a ban.
+    ///
+    /// # Errors
+    /// [`CommandError::InvalidSubnet`], [`CommandError::AlreadyBanned`], [`CommandError::NotBanned`].
+    fn set_ban(
+        &self,
+        subject: String,
+        action: SetBan,
+    ) -> impl Future<Output = Result<(), CommandError>> + Send;
+
+    /// All bans.
+    ///
+    /// # Errors
+    /// When the node no longer answers.
+    fn bans(&self) -> impl Future<Output = Result<Vec<BannedPeer>, CommandError>> + Send;
+
+    /// Ends all bans.
+    ///
+    /// # Errors
+    /// When the node no longer answers.
+    fn clear_bans(&self) -> impl Future<Output = Result<(), CommandError>> + Send;
+
+    /// Ends the connections of a peer, named by its number, its address or its identity.
+    ///
+    /// # Errors
+    /// [`CommandError::PeerNotConnected`].
+    fn disconnect_peer(&self, peer: String) -> impl Future<Output = Result<(), CommandError>> + Send;
 
     /// The state of the network.
     ///

@@ -54,6 +54,18 @@ pub enum CommandError {
     /// The peer is not on the list.
     #[error("the node has not been added; `addnode PEER add` puts it on the list")]
     PeerNotAdded,
+    /// What should name a network or an identity does not.
+    #[error("{0}")]
+    InvalidSubnet(String),
+    /// It is banned already.
+    #[error("IP/Subnet already banned; `setban SUBNET remove` ends the ban")]
+    AlreadyBanned,
+    /// It is not banned.
+    #[error("Unban failed: it is not banned; listbanned shows who is")]
+    NotBanned,
+    /// No such peer is connected.
+    #[error("Node not found in connected nodes; getpeerinfo shows them")]
+    PeerNotConnected,
     /// No header that is known has this hash.
     #[error("Block not found; getblockhash gives the hash at a height")]
     UnknownBlock,
@@ -273,6 +285,31 @@ pub enum AddPeer {
     TryOnce,
 }
 
+/// What is to happen with a ban.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetBan {
+    /// Ban for so many seconds from now.
+    Add {
+        /// Seconds from now.
+        secs: u64,
+    },
+    /// End the ban.
+    Remove,
+}
+
+/// A ban.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BannedPeer {
+    /// The network (`192.0.2.0/24`) or the identity.
+    pub subject: String,
+    /// Since when, in Unix seconds.
+    pub since_secs: u64,
+    /// Until when, in Unix seconds.
+    pub until_secs: u64,
+    /// Why.
+    pub reason: String,
+}
+
 /// A connected peer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Peer {
@@ -290,10 +327,22 @@ pub struct Peer {
     pub agent: String,
     /// The height of its tip when it connected.
     pub starting_height: Option<Height>,
+    /// How the connection came to be: `inbound`, `outbound-full`, `anchor`, `manual` or `feeler`.
+    pub connection_type: &'static str,
     /// The height of the best header that it announced.
     pub height: Option<Height>,
+    /// The height of the last block that it and this node both have.
+    pub common_height: Option<Height>,
+    /// What it has to answer for, in points: at 100 it is banned.
+    pub score: u32,
     /// The round trip of the last ping.
     pub latency: Option<Duration>,
+    /// The shortest round trip.
+    pub min_latency: Option<Duration>,
+    /// When it last gave a block that was new here, in Unix seconds.
+    pub last_block_secs: Option<u64>,
+    /// When it last gave a transaction that was new here, in Unix seconds.
+    pub last_transaction_secs: Option<u64>,
     /// Bytes sent to it, where they are counted.
     pub bytes_sent: Option<u64>,
     /// Bytes received from it, where they are counted.

@@ -28,6 +28,10 @@ pub mod code {
     pub const NODE_ALREADY_ADDED: i64 = -23;
     /// `RPC_CLIENT_NODE_NOT_ADDED`: the peer is not on the list.
     pub const NODE_NOT_ADDED: i64 = -24;
+    /// `RPC_CLIENT_NODE_NOT_CONNECTED`: no such peer is connected.
+    pub const NODE_NOT_CONNECTED: i64 = -29;
+    /// `RPC_CLIENT_INVALID_IP_OR_SUBNET`: what names no network, or one that is not banned.
+    pub const INVALID_IP_OR_SUBNET: i64 = -30;
     /// `RPC_VERIFY_ERROR`: a transaction or block was not accepted for a general reason (missing inputs).
     pub const VERIFY: i64 = -25;
     /// `RPC_VERIFY_REJECTED`: a transaction or block was rejected by the rules.

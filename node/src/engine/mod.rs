@@ -176,7 +176,7 @@ impl<S: Store> Engine<S> {
             self.window.idle_since_ms.get_or_insert(now.monotonic_ms);
         }
         match event {
-            Event::Net(FromNet::Connected { peer, .. }) => self.greet(peer, now),
+            Event::Net(FromNet::Connected { peer, quota, .. }) => self.greet(peer, quota, now),
             Event::Net(FromNet::Disconnected { peer }) => {
                 self.peers.remove(&peer);
                 self.window.forget_peer(peer);

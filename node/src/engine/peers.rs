@@ -33,6 +33,17 @@ pub(super) enum Asked {
     Transactions,
 }
 
+/// What an operator may want to know of a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerFacts {
+    /// The height of the best chain that it is known to have, or says it has.
+    pub headers: Option<Height>,
+    /// The height of the last block of ours that it is known to have.
+    pub blocks: Option<Height>,
+    /// What it has to answer for, in points.
+    pub score: u32,
+}
+
 /// What is known of a peer.
 #[derive(Debug, Default)]
 pub(super) struct PeerState {
@@ -53,6 +64,8 @@ pub(super) struct PeerState {
     pub(super) best: Option<BlockHash>,
     /// The height from which headers were last asked for, so that a conversation about them ends.
     pub(super) headers_from: Height,
+    /// The number under which its share of the mempool is counted: it outlives the connection.
+    pub(super) quota: u64,
     /// What it has to answer for.
     pub(super) score: Score,
     /// What was pushed between us.
@@ -109,8 +122,8 @@ impl<S: Store> Engine<S> {
     }
 
     /// A peer is new: tell it our tip.
-    pub(super) fn greet(&mut self, peer: Peer, now: Now) {
-        self.peers.insert(peer, PeerState::default());
+    pub(super) fn greet(&mut self, peer: Peer, quota: u64, now: Now) {
+        self.peers.insert(peer, PeerState { quota, ..PeerState::default() });
         self.tell_status(peer, now);
     }
 
@@ -130,6 +143,36 @@ impl<S: Store> Engine<S> {
             (*peer, known.max(state.status.as_ref().map(|status| status.height)))
         })
     }
+
+    /// What an operator may want to know of each peer.
+    pub fn peer_facts(&self, now: Now) -> impl Iterator<Item = (Peer, PeerFacts)> {
+        let tree = self.ledger.tree();
+        let tip = tree.find(&self.ledger.tip().id.hash);
+        // Branches part once, so that the last common height is found by halving.
+        let common = move |hash: BlockHash| {
+            let (theirs, ours) = (tree.find(&hash)?, tip?);
+            let is_common = |height: u32| {
+                tree.ancestor(theirs, Height::new(height)) == tree.ancestor(ours, Height::new(height))
+            };
+            let mut high = tree.node(theirs).height().min(tree.node(ours).height()).get();
+            if is_common(high) {
+                return Some(Height::new(high));
+            }
+            let mut low = 0;
+            while low + 1 < high {
+                let middle = low.midpoint(high);
+                *(if is_common(middle) { &mut low } else { &mut high }) = middle;
+            }
+            Some(Height::new(low))
+        };
+        self.peer_heights().map(move |(peer, headers)| {
+            let state = self.peers.get(&peer);
+            let blocks = state.and_then(|state| state.best).and_then(common);
+            let score = state.map_or(0, |state| state.score.points(now.monotonic_ms));
+            (peer, PeerFacts { headers, blocks, score })
+        })
+    }
+
     /// A peer is known to have the chain up to a header of ours.
     pub(super) fn raise_best(&mut self, peer: Peer, hash: &BlockHash) {
         let tree = self.ledger.tree();

@@ -80,8 +80,12 @@ pub struct NodeConfig {
     pub reindex: bool,
     /// Multiaddresses to listen on for peers.
     pub listen: Vec<String>,
-    /// Multiaddresses of peers to stay connected to.
+    /// Addresses of peers to stay connected to.
     pub bootstrap: Vec<String>,
+    /// Peers that the node finds and stays connected to by itself.
+    pub outbound: usize,
+    /// Whether nodes on the local network are looked for.
+    pub search_nearby: bool,
     /// Where the RPC server listens.
     pub rpc_listen: SocketAddr,
     /// Whether the RPC server may listen where other machines reach it.
@@ -210,6 +214,9 @@ async fn serve(
         listen: config.listen.clone(),
         bootstrap: config.bootstrap.clone(),
         identity_file: config.datadir.join("p2p.key"),
+        peers_file: config.datadir.join("peers.dat"),
+        outbound_places: config.outbound,
+        search_nearby: config.search_nearby,
         caps: descriptors::fit(ConnectionCaps::default()),
     };
     let mut service = Service::metered(net, &mut registry)?;

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use chain::hash::BlockHash;
 use libp2p::{
-    StreamProtocol, allow_block_list, ping,
+    PeerId, StreamProtocol, mdns, ping,
     request_response::{self, ProtocolSupport},
-    swarm::NetworkBehaviour,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
 use super::{
-    ConnectionCaps, NetError,
-    codec::{HelloCodec, MessageCodec},
+    NetError, addresses,
+    codec::{AddressesCodec, HelloCodec, MessageCodec},
     conditions::Gate,
     doors::Doors,
     gossip,
+    guard::Guard,
     wire::Kind,
 };
 
@@ -55,7 +56,7 @@ impl Names {
 pub(super) struct Behaviour {
     doors: Doors,
     pub(super) gate: Gate,
-    pub(super) bans: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    pub(super) guard: Guard,
     ping: ping::Behaviour,
     pub(super) hello: request_response::Behaviour<HelloCodec>,
     status: request_response::Behaviour<MessageCodec>,
@@ -64,11 +65,18 @@ pub(super) struct Behaviour {
     compact: request_response::Behaviour<MessageCodec>,
     missing: request_response::Behaviour<MessageCodec>,
     transactions: request_response::Behaviour<MessageCodec>,
+    pub(super) addresses: request_response::Behaviour<AddressesCodec>,
     pub(super) gossip: gossip::Gossipsub,
+    nearby: Toggle<mdns::tokio::Behaviour>,
 }
 
 impl Behaviour {
-    pub(super) fn new(names: &Names, caps: &ConnectionCaps) -> Result<Self, NetError> {
+    pub(super) fn new(
+        names: &Names,
+        doors: Doors,
+        guard: Guard,
+        nearby: Option<mdns::tokio::Behaviour>,
+    ) -> Result<Self, NetError> {
         let ping = ping::Config::new()
             .with_interval(Duration::from_secs(PING_INTERVAL_SECS))
             .with_timeout(Duration::from_secs(PING_TIMEOUT_SECS));
@@ -76,9 +84,9 @@ impl Behaviour {
             .with_request_timeout(Duration::from_secs(HELLO_TIMEOUT_SECS))
             .with_max_concurrent_streams(HELLO_STREAMS);
         Ok(Self {
-            doors: Doors::new(*caps),
+            doors,
             gate: Gate(None),
-            bans: allow_block_list::Behaviour::default(),
+            guard,
             ping: ping::Behaviour::new(ping),
             hello: request_response::Behaviour::with_codec(
                 HelloCodec,
@@ -91,7 +99,15 @@ impl Behaviour {
             compact: messages(names, Kind::Compact)?,
             missing: messages(names, Kind::Missing)?,
             transactions: messages(names, Kind::Transactions)?,
+            addresses: request_response::Behaviour::with_codec(
+                AddressesCodec,
+                [(names.protocol("addresses")?, ProtocolSupport::Full)],
+                request_response::Config::default()
+                    .with_request_timeout(Duration::from_secs(addresses::TIMEOUT_SECS))
+                    .with_max_concurrent_streams(2 * addresses::REQUESTS_PER_PEER),
+            ),
             gossip: gossip::new(names)?,
+            nearby: Toggle::from(nearby),
         })
     }
 
@@ -104,6 +120,17 @@ impl Behaviour {
             Kind::Compact => &mut self.compact,
             Kind::Missing => &mut self.missing,
             Kind::Transactions => &mut self.transactions,
+        }
+    }
+}
+
+/// What finds nodes on the local network, unless it cannot: then the node goes on without.
+pub(super) fn nearby(identity: PeerId) -> Option<mdns::tokio::Behaviour> {
+    match mdns::tokio::Behaviour::new(mdns::Config::default(), identity) {
+        Ok(nearby) => Some(nearby),
+        Err(error) => {
+            tracing::warn!(%error, "nodes on the local network cannot be searched for");
+            None
         }
     }
 }

@@ -10,7 +10,11 @@ use std::io;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 
-use super::wire::{Kind, Request, Response, WireError};
+use super::{
+    addresses::{self, AddressesRequest},
+    book::NetAddress,
+    wire::{Kind, Request, Response, WireError},
+};
 
 /// Reads and writes the messages of one kind.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +104,56 @@ impl request_response::Codec for HelloCodec {
         T: AsyncWrite + Unpin + Send,
     {
         Ok(())
+    }
+}
+
+/// Requests for addresses and their answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct AddressesCodec;
+
+impl request_response::Codec for AddressesCodec {
+    type Protocol = StreamProtocol;
+    type Request = Result<AddressesRequest, WireError>;
+    type Response = Result<Vec<NetAddress>, WireError>;
+
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        let frame = read_frame(io, addresses::MAX_REQUEST_BYTES).await?;
+        Ok(frame.and_then(|bytes| AddressesRequest::from_bytes(&bytes)))
+    }
+
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Response>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
+        let frame = read_frame(io, addresses::MAX_RESPONSE_BYTES).await?;
+        Ok(frame.and_then(|bytes| addresses::read_response(&bytes)))
+    }
+
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        request: Self::Request,
+    ) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        write_frame(io, &chain::encode::to_bytes(&request.map_err(io::Error::other)?)).await
+    }
+
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        response: Self::Response,
+    ) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        write_frame(io, &chain::encode::to_bytes(&response.map_err(io::Error::other)?)).await
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     DialRefusal, FromNet, Peer, RequestFailure, RequestId, Service, ToNet,
     conduct::Misconduct,
     gossip, transport,
-    wire::{Request, Response},
+    wire::{CompactReply, Request, Response, Verdict},
 };
 
 impl Service {
@@ -39,19 +39,23 @@ impl Service {
             ToNet::Verdict { gossip, verdict } => {
                 if let Some((peer, message)) = self.unjudged.judge(gossip) {
                     self.report(&peer, &message, gossip::acceptance(verdict));
+                    if verdict == Verdict::Accept {
+                        self.note_gift(peer, false);
+                    }
                 }
             }
             ToNet::Disconnect { peer, reason, ban } => {
                 let Some((identity, _)) = self.sessions.by_token(peer) else { return };
                 self.dismiss(identity, &reason, true);
                 if ban {
-                    self.ban(identity);
+                    self.ban(identity, &reason);
                 }
             }
             ToNet::Dial { address, keep, answer } => {
                 let result = self.dial_for_engine(&address, keep);
                 give(answer, result);
             }
+            ToNet::Order(order) => self.carry_out(order),
             ToNet::RemoveDial { address, answer } => {
                 let parsed = transport::parse_address(&address);
                 let result = parsed.and_then(|(address, _)| self.dials.remove(&address));
@@ -77,6 +81,11 @@ impl Service {
     }
 
     fn reply(&mut self, reply: super::Reply, response: Response) {
+        if matches!(response, Response::Compact(CompactReply::Accepted))
+            && let Some((_, identity)) = self.sessions.asker(reply)
+        {
+            self.note_gift(identity, true);
+        }
         let Some((kind, channel)) = self.sessions.reply(reply) else {
             tracing::debug!(%reply, "answered too late, or twice");
             return;

@@ -37,9 +37,6 @@ pub(super) enum Crowded {
     /// As many handshakes with this address as there may be.
     #[error("{0} handshakes with this address are under way already")]
     HandshakesOfAddress(u32),
-    /// As many inbound connections as there may be.
-    #[error("there are {0} inbound connections already")]
-    Inbound(u32),
     /// As many outbound connections as there may be.
     #[error("there are {0} outbound connections already")]
     Outbound(u32),
@@ -149,11 +146,10 @@ impl Doors {
     /// A handshake went well: whether the connection may stay.
     fn enter(&mut self, connection: ConnectionId, peer: PeerId, outbound: bool) -> Result<(), Crowded> {
         self.knocked(connection);
-        let count = self.open.values().filter(|(_, dialled)| *dialled == outbound).count();
+        // Who must leave for an inbound one, [`super::guard`] decides.
         if outbound {
+            let count = self.open.values().filter(|(_, dialled)| *dialled).count();
             below(self.caps.outbound, count, Crowded::Outbound)?;
-        } else {
-            below(self.caps.inbound, count, Crowded::Inbound)?;
         }
         if self.by_peer.get(&peer) >= self.caps.per_peer {
             return Err(Crowded::Peer(self.caps.per_peer));
@@ -285,8 +281,13 @@ mod tests {
 
     #[test]
     fn p18_places_are_bounded_and_forgotten() {
-        let caps =
-            ConnectionCaps { inbound: 3, outbound: 2, per_peer: 1, pending: 4, pending_per_address: 2 };
+        let caps = ConnectionCaps {
+            outbound: 1,
+            per_peer: 1,
+            pending: 4,
+            pending_per_address: 2,
+            ..ConnectionCaps::default()
+        };
         let mut doors = Doors::new(caps);
         for number in 0..4 {
             assert_eq!(doors.knock(connection(number), None), Ok(()));
@@ -297,8 +298,8 @@ mod tests {
         assert_eq!(doors.enter(connection(1), peers[0], false), Err(Crowded::Peer(1)));
         assert_eq!(doors.enter(connection(2), peers[1], false), Ok(()));
         assert_eq!(doors.enter(connection(3), peers[2], false), Ok(()));
-        assert_eq!(doors.enter(connection(4), peers[3], false), Err(Crowded::Inbound(3)));
         assert_eq!(doors.enter(connection(5), peers[3], true), Ok(()));
+        assert_eq!(doors.enter(connection(6), PeerId::random(), true), Err(Crowded::Outbound(1)));
         (0..9).for_each(|number| doors.leave(connection(number)));
         assert!(doors.open.is_empty() && doors.by_peer.0.is_empty() && doors.handshakes_in.is_empty());
     }

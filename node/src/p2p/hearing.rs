@@ -5,7 +5,7 @@ use std::io;
 use libp2p::{
     PeerId,
     core::upgrade::NegotiationError,
-    gossipsub,
+    gossipsub, mdns,
     metrics::Recorder,
     ping,
     request_response::{self, InboundFailure, Message, OutboundFailure},
@@ -15,9 +15,12 @@ use super::{
     FromNet, RequestFailure, Service,
     behaviour::BehaviourEvent,
     conduct::Misconduct,
-    gossip,
+    gossip, transport,
     wire::{Kind, Request, Response, WireError},
 };
+
+/// Addresses that one look around the local network may find.
+const MAX_NEARBY: usize = 256;
 
 /// Answers that a peer may leave unread before it is sent away (threat P25).
 pub(super) const MAX_UNREAD_ANSWERS: u32 = 3;
@@ -40,11 +43,18 @@ impl Service {
             BehaviourEvent::Compact(event) => self.hear_message(Kind::Compact, event),
             BehaviourEvent::Missing(event) => self.hear_message(Kind::Missing, event),
             BehaviourEvent::Transactions(event) => self.hear_message(Kind::Transactions, event),
+            BehaviourEvent::Addresses(event) => self.hear_addresses(event),
+            BehaviourEvent::Nearby(mdns::Event::Discovered(found)) => {
+                let found = found.iter().take(MAX_NEARBY);
+                self.finding.found_nearby(found.filter_map(|(_, address)| transport::net_address(address)));
+            }
+            BehaviourEvent::Nearby(mdns::Event::Expired(_)) => {}
             BehaviourEvent::Gossip(event) => self.hear_gossip(event),
             BehaviourEvent::Ping(ping::Event { peer: identity, result, .. }) => match result {
                 Ok(time) => {
                     if let Some(session) = self.sessions.get(&identity) {
                         self.view.set_ping(session.peer, time);
+                        self.swarm.behaviour_mut().guard.note_ping(&identity, time);
                     }
                 }
                 // A node that does not speak the protocol may still be of use.

@@ -59,7 +59,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Writes beside the file and renames, so that a crash leaves a whole key or none.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     // What a crash left behind is no key yet.
     match std::fs::remove_file(&beside) {

@@ -39,7 +39,7 @@ use self::{
     wire::{Request, Response, Verdict},
 };
 
-mod bans;
+pub mod addresses;
 mod behaviour;
 pub mod book;
 mod codec;
@@ -47,22 +47,29 @@ mod commands;
 pub mod conditions;
 pub mod conduct;
 mod dials;
+mod directing;
 mod doors;
+mod finding;
 mod gossip;
+mod guard;
 mod hearing;
 mod holding;
 mod identity;
+pub mod orders;
 pub mod peers;
 mod raw_block;
 pub mod service;
 mod sessions;
+mod traffic;
 mod transport;
 pub mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use self::{bans::BAN_SECS, identity::IdentityError, peers::NetView, service::Service};
+pub use self::{
+    book::bans::BAN_SECS, identity::IdentityError, peers::NetView, service::Service, traffic::Traffic,
+};
 
 macro_rules! token {
     ($(#[$doc:meta])* $name:ident) => {
@@ -143,6 +150,8 @@ pub enum ToNet {
         /// Where the answer goes: whether the address was understood and taken, not whether a node is there.
         answer: Option<oneshot::Sender<Result<(), DialRefusal>>>,
     },
+    /// What an operator orders about bans and connections.
+    Order(orders::Order),
     /// Stop dialling an address (`addnode remove`). Connections stay as they are.
     RemoveDial {
         /// The multiaddress as it was given.
@@ -165,6 +174,9 @@ pub enum FromNet {
         outbound: bool,
         /// Its libp2p identity (`12D3KooW...`).
         identity: String,
+        /// Under which number its share of what is scarce is counted (threat M08): the same for all whom one
+        /// operator can be at little cost, and the same when the peer comes back.
+        quota: u64,
     },
     /// A peer's last connection is closed.
     Disconnected {
@@ -238,7 +250,8 @@ pub enum RequestFailure {
 pub enum DialRefusal {
     /// Not a multiaddress that we can dial.
     #[error(
-        "{0:?} is not an address to dial: give a multiaddress such as /ip4/192.0.2.1/tcp/8444/p2p/12D3KooW..."
+        "{0:?} is not an address to dial: give a multiaddress such as /ip4/192.0.2.1/tcp/8444/p2p/12D3KooW..., or \
+         HOST:PORT"
     )]
     NotAnAddress(String),
     /// The identity in the address is our own.
@@ -273,12 +286,25 @@ pub struct ConnectionCaps {
     /// Inbound connections in the middle of the handshake from one address (one IPv6 network of 64 bits); this
     /// machine's own, `127.0.0.1` and `::1`, is not counted.
     pub pending_per_address: u32,
+    /// Inbound connections from one address, with the same exception.
+    pub inbound_per_address: u32,
+    /// Inbound connections from one network group; neighbours on a private network are not counted.
+    pub inbound_per_group: u32,
 }
 
 impl Default for ConnectionCaps {
-    /// Bitcoin Core's 125 in all, with more of them outbound since all of ours are chosen by hand.
+    /// Bitcoin Core's 125 in all, with more of them outbound: eight and a feeler are chosen by the book, the others by
+    /// hand.
     fn default() -> Self {
-        Self { inbound: 93, outbound: 32, per_peer: 3, pending: 64, pending_per_address: 4 }
+        Self {
+            inbound: 93,
+            outbound: 32,
+            per_peer: 3,
+            pending: 64,
+            pending_per_address: 4,
+            inbound_per_address: 4,
+            inbound_per_group: 24,
+        }
     }
 }
 
@@ -292,6 +318,13 @@ pub struct NetConfig {
     /// Multiaddresses to stay connected to. Our own is passed over, so that all nodes of a network may share
     /// one list.
     pub bootstrap: Vec<String>,
+    /// Peers that the book chooses and the node keeps connected to; with zero it dials nobody but those named by hand,
+    /// and looks for nobody on the local network.
+    pub outbound_places: usize,
+    /// Whether nodes on the local network are looked for, by multicast DNS.
+    pub search_nearby: bool,
+    /// The file that keeps addresses, anchors and bans; made when there is something to keep.
+    pub peers_file: PathBuf,
     /// The file that holds the node's key; made on first use.
     pub identity_file: PathBuf,
     /// How many connections.
@@ -323,6 +356,9 @@ pub enum NetError {
         /// The system's words.
         reason: String,
     },
+    /// The system gives no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(String),
     /// libp2p refused its configuration.
     #[error("the network cannot be set up: {0}")]
     Setup(String),

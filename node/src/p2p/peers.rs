@@ -2,17 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::{Peer, wire::Status};
+use super::{Peer, Traffic, wire::Status};
 
 /// A connected peer, as `getpeerinfo` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PeerInfo {
     /// Its token.
     pub id: Peer,
@@ -22,12 +25,51 @@ pub struct PeerInfo {
     pub address: String,
     /// Whether we dialled it.
     pub outbound: bool,
+    /// How the connection came to be.
+    pub connection_type: ConnectionType,
+    /// What goes to and comes from it.
+    pub traffic: Arc<Traffic>,
+    /// When it last gave us a block that was new, in Unix seconds.
+    pub last_block_secs: Option<u64>,
+    /// When it last gave us a transaction that was new, in Unix seconds.
+    pub last_transaction_secs: Option<u64>,
+    /// The shortest ping.
+    pub min_ping: Option<Duration>,
     /// Since when, in Unix seconds of this machine's clock.
     pub connected_since_secs: u64,
     /// How long the last ping took.
     pub ping: Option<Duration>,
     /// The last status that it sent.
     pub status: Option<Status>,
+}
+
+/// How a connection came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionType {
+    /// The peer connected to us.
+    Inbound,
+    /// The book chose it.
+    OutboundFull,
+    /// It was connected before the last restart, and was dialled first.
+    Anchor,
+    /// It was named by hand.
+    Manual,
+    /// To see whether somebody is there.
+    Feeler,
+}
+
+impl ConnectionType {
+    /// As `getpeerinfo` names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::OutboundFull => "outbound-full",
+            Self::Anchor => "anchor",
+            Self::Manual => "manual",
+            Self::Feeler => "feeler",
+        }
+    }
 }
 
 /// A count that only grows.
@@ -61,6 +103,7 @@ pub struct NetView {
     pub requests_dropped: Count,
     /// Gossiped transactions passed over because too many waited for a verdict.
     pub gossip_dropped: Count,
+    addresses_known: AtomicU64,
 }
 
 impl NetView {
@@ -114,6 +157,7 @@ impl NetView {
     pub(super) fn set_ping(&self, peer: Peer, ping: Duration) {
         if let Some(info) = self.peers.write().get_mut(&peer) {
             info.ping = Some(ping);
+            info.min_ping = Some(info.min_ping.map_or(ping, |least| least.min(ping)));
         }
     }
 
@@ -121,6 +165,23 @@ impl NetView {
         if let Some(info) = self.peers.write().get_mut(&peer) {
             info.status = Some(status);
         }
+    }
+
+    pub(super) fn set_gift(&self, peer: Peer, is_block: bool) {
+        if let Some(info) = self.peers.write().get_mut(&peer) {
+            let last = if is_block { &mut info.last_block_secs } else { &mut info.last_transaction_secs };
+            *last = Some(now_secs());
+        }
+    }
+
+    /// Addresses in the book when it was last looked at.
+    #[must_use]
+    pub fn addresses_known(&self) -> u64 {
+        self.addresses_known.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_addresses_known(&self, count: u64) {
+        self.addresses_known.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn add_listening(&self, address: String) {

@@ -20,15 +20,19 @@ use tokio::{
 
 use super::{
     FromNet, NetConfig, NetError, RequestFailure, ToNet,
-    bans::Bans,
-    behaviour::{Behaviour, BehaviourEvent, Names},
+    behaviour::{self, Behaviour, BehaviourEvent, Names},
+    book::{file, outbound::Purpose},
     conditions::{Held, Lab},
     conduct::{Consequence, Misconduct},
     dials::Dials,
+    doors::Doors,
+    finding::{self, Exchange, Finding},
     gossip::{self, Unheard, Unjudged},
+    guard::Guard,
     holding, identity,
     peers::{NetView, PeerInfo, now_secs},
     sessions::{Sessions, Settled},
+    traffic::Meter,
     transport,
 };
 use crate::store::failpoint;
@@ -49,7 +53,8 @@ pub struct Service {
     pub(super) topic: TopicHash,
     pub(super) sessions: Sessions,
     pub(super) dials: Dials,
-    pub(super) bans: Bans,
+    pub(super) finding: Finding,
+    meter: Meter,
     pub(super) unheard: Unheard,
     pub(super) unjudged: Unjudged,
     pub(super) view: Arc<NetView>,
@@ -75,12 +80,19 @@ impl Service {
     pub fn metered(config: NetConfig, registry: &mut Registry) -> Result<Self, NetError> {
         let key = identity::load_or_create(&config.identity_file)?;
         let names = Names::of(&config.chain);
-        let mut behaviour = Behaviour::new(&names, &config.caps)?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| NetError::Random(error.to_string()))?;
+        let remembered = finding::read_remembered(&config.peers_file, &config.chain, seed);
+        let guard = Guard::new(config.caps, remembered.bans, file::key_of(&seed));
+        let searches = config.outbound_places > 0 && config.search_nearby;
+        let nearby = searches.then(|| behaviour::nearby(PeerId::from(key.public()))).flatten();
+        let meter = Meter::default();
+        let mut behaviour = Behaviour::new(&names, Doors::new(config.caps), guard, nearby)?;
         behaviour.gossip = behaviour.gossip.with_metrics(
             registry.sub_registry_with_prefix("libp2p_gossipsub"),
             gossipsub::MetricsConfig::default(),
         );
-        let mut swarm = transport::new_swarm(&key, behaviour, registry)?;
+        let mut swarm = transport::new_swarm(&key, behaviour, meter.clone(), registry)?;
         for text in &config.listen {
             let listen = |reason: String| NetError::Listen { address: text.clone(), reason };
             let (address, _) = transport::parse_address(text)?;
@@ -104,7 +116,14 @@ impl Service {
             topic: gossip::topic(&names).hash(),
             sessions: Sessions::default(),
             dials,
-            bans: Bans::default(),
+            finding: Finding::new(
+                (remembered.book, remembered.anchors),
+                config.outbound_places,
+                seed,
+                config.peers_file,
+                config.chain,
+            ),
+            meter,
             unheard: Unheard::default(),
             unjudged: Unjudged::default(),
             view,
@@ -143,7 +162,7 @@ impl Service {
             failpoint::beat("network");
             self.flush(&events);
             self.do_what_is_due(Instant::now());
-            let dues = [self.dials.next_due(), self.bans.next_end(), self.held.next_due()];
+            let dues = [self.dials.next_due(), self.finding.next_due(), self.held.next_due()];
             let due = dues.into_iter().flatten().min();
             let timer = async {
                 match due {
@@ -152,7 +171,10 @@ impl Service {
                 }
             };
             tokio::select! {
-                () = &mut shutdown => return Ok(()),
+                () = &mut shutdown => {
+                    self.save_peers();
+                    return Ok(());
+                }
                 () = timer => {}
                 () = holding::changed(self.lab.clone()) => self.conditions_changed(),
                 permit = events.reserve(), if !self.outbox.is_empty() => match (permit, self.outbox.pop_front()) {
@@ -181,10 +203,7 @@ impl Service {
 
     fn do_what_is_due(&mut self, now: Instant) {
         self.release_held(now);
-        while let Some(peer) = self.bans.take_ended(now) {
-            self.swarm.behaviour_mut().bans.unblock_peer(peer);
-            self.view.set_bans(self.bans.len());
-        }
+        self.find_peers();
         while let Some((address, identity)) = self.dials.due(now) {
             if identity.is_some_and(|identity| self.sessions.is_connected(&identity)) {
                 self.dials.satisfied(&address);
@@ -199,6 +218,14 @@ impl Service {
                     self.dials.refused(&address, now);
                 }
             }
+        }
+    }
+
+    /// A peer gave us a block, or a transaction, that was new and valid.
+    pub(super) fn note_gift(&mut self, identity: PeerId, is_block: bool) {
+        self.swarm.behaviour_mut().guard.note_gift(&identity, is_block);
+        if let Some(session) = self.sessions.get(&identity) {
+            self.view.set_gift(session.peer, is_block);
         }
     }
 
@@ -270,8 +297,15 @@ impl Service {
             ConnectedPoint::Listener { send_back_addr, .. } => (send_back_addr, false),
         };
         tracing::debug!(%identity, %connection, %address, outbound, "connection opened");
-        if self.sessions.opened(identity, connection, address.to_string(), outbound) {
+        let chosen = self.finding.take_dialled(connection);
+        let exchange = Exchange::new(chosen, address, outbound, self.finding.now().monotonic_ms);
+        let traffic = self.meter.of(identity);
+        if self.sessions.opened(identity, connection, address.to_string(), outbound, exchange, traffic) {
             self.greet(identity);
+        } else if let Some(chosen) = chosen {
+            // Somebody whom we know already, by another address or from its side: one connection is enough.
+            self.finding.gone(&chosen);
+            self.swarm.close_connection(connection);
         } else if self.sessions.get(&identity).is_some_and(|session| session.dismissed) {
             // It was sent away and its old connections are still closing.
             self.swarm.close_connection(connection);
@@ -292,9 +326,19 @@ impl Service {
         if session.ready || session.dismissed {
             return;
         }
+        let by_hand = session.outbound && session.exchange.chosen.is_none();
+        let connection_type = self.finding.connection_type(&session.exchange, session.outbound);
+        if self.finding.met(&session.exchange, by_hand) == Some(Purpose::Feeler) {
+            return self.dismiss(identity, "the feeler has found a node", false);
+        }
         session.ready = true;
         session.useful = true;
         let (peer, address, outbound) = (session.peer, session.address.clone(), session.outbound);
+        let traffic = Arc::clone(&session.traffic);
+        let quota = self.finding.quota(&session.exchange, &identity, by_hand);
+        if outbound {
+            self.ask_for_addresses(identity);
+        }
         let identity = identity.to_string();
         tracing::info!(%peer, %identity, %address, outbound, "peer connected");
         self.view.insert(PeerInfo {
@@ -302,11 +346,16 @@ impl Service {
             identity: identity.clone(),
             address: address.clone(),
             outbound,
+            connection_type,
+            traffic,
+            last_block_secs: None,
+            last_transaction_secs: None,
             connected_since_secs: now_secs(),
             ping: None,
+            min_ping: None,
             status: None,
         });
-        self.tell(FromNet::Connected { peer, address, outbound, identity });
+        self.tell(FromNet::Connected { peer, address, outbound, identity, quota });
     }
 
     fn closed(&mut self, identity: PeerId, connection: ConnectionId) {
@@ -314,6 +363,9 @@ impl Service {
             self.settle(&identity);
             if let Some(session) = self.sessions.remove(&identity) {
                 self.dials.lost(identity, session.useful, Instant::now());
+                if let Some(chosen) = session.exchange.chosen {
+                    self.finding.gone(&chosen);
+                }
             }
         }
     }
@@ -344,20 +396,9 @@ impl Service {
             Consequence::Disconnect => self.dismiss(identity, &misconduct.to_string(), misconduct.is_grave()),
             Consequence::Ban => {
                 self.dismiss(identity, &misconduct.to_string(), true);
-                self.ban(identity);
+                self.ban(identity, &misconduct.to_string());
             }
         }
-    }
-
-    /// Keeps a peer out for a while.
-    pub(super) fn ban(&mut self, identity: PeerId) {
-        let evicted = self.bans.add(identity, Instant::now());
-        let bans = &mut self.swarm.behaviour_mut().bans;
-        bans.block_peer(identity);
-        if let Some(evicted) = evicted {
-            bans.unblock_peer(evicted);
-        }
-        self.view.set_bans(self.bans.len());
     }
 
     /// Sends a peer away. For the engine it is gone at once; its connections close in their own time, which a
@@ -377,6 +418,12 @@ impl Service {
     }
 
     fn dial_failed(&mut self, connection: ConnectionId, error: &DialError) {
+        if let Some(chosen) = self.finding.take_dialled(connection) {
+            self.finding.gone(&chosen);
+            if matches!(error, DialError::LocalPeerId { .. }) {
+                self.finding.forget(&chosen);
+            }
+        }
         if let DialError::LocalPeerId { .. } = error
             && let Some(address) = self.dials.address_of(connection)
         {

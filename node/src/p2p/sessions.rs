@@ -1,6 +1,10 @@
 //! Who is connected, and what is open between us: book-keeping without sockets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use libp2p::{
     PeerId,
@@ -9,7 +13,9 @@ use libp2p::{
 };
 
 use super::{
-    Peer, Reply, RequestId,
+    Peer, Reply, RequestId, Traffic,
+    book::NetAddress,
+    finding::Exchange,
     wire::{Kind, Response, WireError},
 };
 
@@ -36,6 +42,10 @@ pub(super) struct Session {
     pub(super) dismissed: bool,
     /// Whether it was of use, so that it is worth dialling again soon.
     pub(super) useful: bool,
+    /// What the exchange of addresses knows of it.
+    pub(super) exchange: Exchange,
+    /// What goes to and comes from it.
+    pub(super) traffic: Arc<Traffic>,
     /// Times that it was too slow for gossip.
     pub(super) slow_reports: u32,
     /// Answers of ours that it did not read in time.
@@ -94,6 +104,8 @@ impl Sessions {
         connection: ConnectionId,
         address: String,
         outbound: bool,
+        exchange: Exchange,
+        traffic: Arc<Traffic>,
     ) -> bool {
         if let Some(session) = self.by_identity.get_mut(&identity) {
             session.connections.push(connection);
@@ -110,6 +122,8 @@ impl Sessions {
             ready: false,
             dismissed: false,
             useful: false,
+            exchange,
+            traffic,
             slow_reports: 0,
             unread_answers: 0,
             asked: BTreeMap::new(),
@@ -157,6 +171,40 @@ impl Sessions {
     pub(super) fn by_token(&mut self, peer: Peer) -> Option<(PeerId, &mut Session)> {
         let identity = *self.by_token.get(&peer)?;
         Some((identity, self.by_identity.get_mut(&identity)?))
+    }
+
+    /// The addresses at which connected peers can be dialled.
+    pub(super) fn reachable(&self) -> impl Iterator<Item = NetAddress> {
+        self.by_identity.values().flat_map(|session| session.exchange.reachable.iter().copied())
+    }
+
+    /// The IP addresses of the peers that were named by hand and to which we connected.
+    pub(super) fn manual_ips(&self) -> impl Iterator<Item = IpAddr> {
+        let by_hand = |session: &&Session| session.outbound && session.exchange.chosen.is_none();
+        self.by_identity.values().filter(by_hand).filter_map(|session| session.exchange.ip)
+    }
+
+    /// The identities of the sessions of which something is true.
+    pub(super) fn identities_of(&self, is_wanted: impl Fn(&Session) -> bool) -> Vec<PeerId> {
+        let mut found: Vec<(Peer, PeerId)> = self
+            .by_identity
+            .iter()
+            .filter(|(_, session)| is_wanted(session))
+            .map(|(identity, session)| (session.peer, *identity))
+            .collect();
+        found.sort_unstable_by_key(|(peer, _)| *peer);
+        found.into_iter().map(|(_, identity)| identity).collect()
+    }
+
+    /// The identities of the sessions that are meant by identity, number and address.
+    pub(super) fn find(&self, is_meant: impl Fn(&PeerId, u64, &str) -> bool) -> Vec<PeerId> {
+        let mut found: Vec<PeerId> = Vec::new();
+        for (identity, session) in &self.by_identity {
+            if is_meant(identity, session.peer.0, &session.address) {
+                found.push(*identity);
+            }
+        }
+        found
     }
 
     /// Whether an identity is connected.

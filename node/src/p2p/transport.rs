@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     num::NonZeroU8,
     time::Duration,
 };
@@ -21,7 +21,12 @@ use libp2p::{
     noise, swarm, tcp, yamux,
 };
 
-use super::{DialRefusal, NetError, behaviour::Behaviour};
+use super::{
+    DialRefusal, NetError,
+    behaviour::Behaviour,
+    book::{Carrier, NetAddress},
+    traffic::Meter,
+};
 
 /// Seconds from a TCP connection to the end of its handshake.
 const HANDSHAKE_TIMEOUT_SECS: u64 = 10;
@@ -29,6 +34,8 @@ const HANDSHAKE_TIMEOUT_SECS: u64 = 10;
 const MAX_STREAMS: usize = 128;
 /// Inbound streams of one connection that are still negotiating.
 const MAX_NEGOTIATING_STREAMS: usize = 64;
+/// Bytes of a name to resolve.
+const MAX_NAME_BYTES: usize = 253;
 /// Seconds without any stream after which a connection is closed. The engine asks for tips far more often.
 const IDLE_TIMEOUT_SECS: u64 = 600;
 
@@ -36,6 +43,7 @@ const IDLE_TIMEOUT_SECS: u64 = 600;
 pub(super) fn new_swarm(
     key: &Keypair,
     behaviour: Behaviour,
+    meter: Meter,
     registry: &mut Registry,
 ) -> Result<Swarm<Behaviour>, NetError> {
     let config = swarm::Config::with_tokio_executor()
@@ -45,13 +53,18 @@ pub(super) fn new_swarm(
         .with_dial_concurrency_factor(NonZeroU8::MIN)
         .with_idle_connection_timeout(Duration::from_secs(IDLE_TIMEOUT_SECS));
     // Bytes are counted below all protocols, so that none can be forgotten.
-    let transport = BandwidthTransport::new(new_transport(key)?, registry)
+    let transport = BandwidthTransport::new(new_transport(key, meter)?, registry)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .boxed();
     Ok(Swarm::new(transport, behaviour, PeerId::from(key.public()), config))
 }
 
-fn new_transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
+fn new_transport(key: &Keypair, meter: Meter) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
+    let transport = carriers(key)?;
+    Ok(transport.map(move |(identity, muxer), _| (identity, meter.count(identity, muxer))).boxed())
+}
+
+fn carriers(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
     match dns::tokio::Transport::system(tcp()) {
         Ok(transport) => secure(transport, key),
@@ -83,37 +96,91 @@ where
         .boxed())
 }
 
-/// Reads a multiaddress and the identity at its end, if any.
+/// Reads an address and the identity at its end, if any: a multiaddress, or a host and a port as in
+/// `seed.example:8444`.
 pub(super) fn parse_address(text: &str) -> Result<(Multiaddr, Option<PeerId>), DialRefusal> {
-    let address: Multiaddr = text.parse().map_err(|_| DialRefusal::NotAnAddress(text.to_owned()))?;
+    let refused = || DialRefusal::NotAnAddress(text.to_owned());
+    let address: Multiaddr = match text.parse() {
+        Ok(address) => address,
+        Err(_) => host_and_port(text).ok_or_else(refused)?,
+    };
     let mut parts = address.iter();
     let host = parts.next();
     let named = matches!(
         host,
         Some(Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_))
     );
-    let identity = match (named, parts.next(), parts.next(), parts.next()) {
-        (true, Some(Protocol::Tcp(_)), None, _) => None,
-        (true, Some(Protocol::Tcp(_)), Some(Protocol::P2p(identity)), None) => Some(identity),
-        _ => return Err(DialRefusal::NotAnAddress(text.to_owned())),
+    let rest: Vec<Protocol<'_>> = parts.collect();
+    let rest = match rest.as_slice() {
+        [Protocol::Tcp(_), rest @ ..] => rest,
+        [Protocol::Udp(_), Protocol::QuicV1, rest @ ..] if cfg!(feature = "quic") => rest,
+        _ => return Err(refused()),
+    };
+    let identity = match (named, rest) {
+        (true, []) => None,
+        (true, [Protocol::P2p(identity)]) => Some(*identity),
+        _ => return Err(refused()),
     };
     Ok((address, identity))
+}
+
+/// `192.0.2.1:8444`, `[2001:db8::1]:8444` or `seed.example:8444` as a multiaddress.
+fn host_and_port(text: &str) -> Option<Multiaddr> {
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Some(multiaddr(&NetAddress::new(socket.ip(), socket.port(), Carrier::Tcp)));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let looks_right = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    if host.is_empty() || host.len() > MAX_NAME_BYTES || !host.bytes().all(looks_right) {
+        return None;
+    }
+    Some(Multiaddr::empty().with(Protocol::Dns(host.into())).with(Protocol::Tcp(port.parse().ok()?)))
+}
+
+/// The IP address that a multiaddress begins with, in its one form.
+pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => Some(IpAddr::V4(ip)),
+        Some(Protocol::Ip6(ip)) => Some(IpAddr::V6(ip).to_canonical()),
+        _ => None,
+    }
+}
+
+/// A multiaddress as the book has it; nothing for a name.
+pub(super) fn net_address(address: &Multiaddr) -> Option<NetAddress> {
+    let ip = ip_of(address)?;
+    let mut parts = address.iter().skip(1);
+    match (parts.next(), parts.next()) {
+        (Some(Protocol::Tcp(port)), None | Some(Protocol::P2p(_))) => {
+            Some(NetAddress::new(ip, port, Carrier::Tcp))
+        }
+        (Some(Protocol::Udp(port)), Some(Protocol::QuicV1)) => Some(NetAddress::new(ip, port, Carrier::Quic)),
+        _ => None,
+    }
+}
+
+/// An address of the book as libp2p has it.
+pub(super) fn multiaddr(address: &NetAddress) -> Multiaddr {
+    let host = Multiaddr::from(address.ip());
+    match address.carrier() {
+        Carrier::Tcp => host.with(Protocol::Tcp(address.port())),
+        Carrier::Quic => host.with(Protocol::Udp(address.port())).with(Protocol::QuicV1),
+    }
 }
 
 /// Refuses an address that somebody else listens on. libp2p listens with `SO_REUSEPORT`, under which a second
 /// process of the same user would silently share the port and its connections.
 pub(super) fn refuse_taken_port(address: &Multiaddr) -> io::Result<()> {
-    let mut parts = address.iter();
-    let socket = match (parts.next(), parts.next()) {
-        (Some(Protocol::Ip4(ip)), Some(Protocol::Tcp(port))) => SocketAddr::new(ip.into(), port),
-        (Some(Protocol::Ip6(ip)), Some(Protocol::Tcp(port))) => SocketAddr::new(ip.into(), port),
-        _ => {
-            let reason = "listen on a numeric address such as /ip4/127.0.0.1/tcp/8444";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
-        }
+    let Some(own) = net_address(address) else {
+        let reason = "listen on a numeric address such as /ip4/127.0.0.1/tcp/8444";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     };
+    let socket = SocketAddr::new(own.ip(), own.port());
     if socket.port() != 0 {
-        drop(TcpListener::bind(socket)?);
+        match own.carrier() {
+            Carrier::Tcp => drop(TcpListener::bind(socket)?),
+            Carrier::Quic => drop(UdpSocket::bind(socket)?),
+        }
     }
     Ok(())
 }
@@ -134,7 +201,11 @@ mod tests {
         }
         for bad in [
             "",
-            "127.0.0.1:8444",
+            "127.0.0.1",
+            ":8444",
+            "seed.example:",
+            "seed.example:70000",
+            "se ed:1",
             "/ip4/127.0.0.1",
             "/ip4/127.0.0.1/udp/1",
             "/ip4/127.0.0.1/tcp/1/ws",
@@ -142,6 +213,13 @@ mod tests {
             "/ip4/256.0.0.1/tcp/1",
         ] {
             assert_eq!(parse_address(bad), Err(DialRefusal::NotAnAddress(bad.to_owned())), "{bad}");
+        }
+        for (plain, full) in [
+            ("127.0.0.1:8444", "/ip4/127.0.0.1/tcp/8444"),
+            ("[::1]:8444", "/ip6/::1/tcp/8444"),
+            ("seed.example:8444", "/dns/seed.example/tcp/8444"),
+        ] {
+            assert_eq!(parse_address(plain).expect(plain).0.to_string(), full);
         }
         let twice = format!("/ip4/127.0.0.1/tcp/1/p2p/{id}/p2p/{id}");
         assert!(parse_address(&twice).is_err());

@@ -412,7 +412,7 @@ fn read_agent(rest: &mut &[u8]) -> Result<String, WireError> {
 }
 
 /// Reads a list; its length is checked first, and what is reserved follows what is read.
-fn read_list<T: BorshDeserialize>(
+pub(super) fn read_list<T: BorshDeserialize>(
     rest: &mut &[u8],
     what: &'static str,
     limit: usize,
@@ -425,6 +425,6 @@ fn read_list<T: BorshDeserialize>(
     Ok(list)
 }
 
-fn end(rest: &[u8]) -> Result<(), WireError> {
+pub(super) fn end(rest: &[u8]) -> Result<(), WireError> {
     if rest.is_empty() { Ok(()) } else { Err(WireError::Trailing(rest.len())) }
 }

@@ -169,6 +169,9 @@ impl From<CommandError> for RpcError {
             CommandError::InvalidPeer(_) | CommandError::InvalidConditions(_) => code::INVALID_PARAMETER,
             CommandError::PeerAlreadyAdded => code::NODE_ALREADY_ADDED,
             CommandError::PeerNotAdded => code::NODE_NOT_ADDED,
+            CommandError::InvalidSubnet(_) | CommandError::NotBanned => code::INVALID_IP_OR_SUBNET,
+            CommandError::AlreadyBanned => code::NODE_ALREADY_ADDED,
+            CommandError::PeerNotConnected => code::NODE_NOT_CONNECTED,
         };
         Self::new(code, error.to_string())
     }

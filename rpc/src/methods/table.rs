@@ -196,6 +196,25 @@ macro_rules! method_table {
                 /// peer is named as --bootstrap takes it.
                 /// Example: `cairn rpc addnode /ip4/127.0.0.1/tcp/4000 add`
                 addnode(node: String, command: String) -> () = network::addnode;
+
+                /// Bans an IP address, a network or an identity (add), or ends that (remove). bantime is in seconds
+                /// (a day unless given), with absolute true a Unix time.
+                /// Example: `cairn rpc setban 192.0.2.0/24 add 3600`
+                setban(subnet: String, command: String, bantime: Option<u64>, absolute: Option<bool>)
+                    -> () = network::setban;
+
+                /// All bans, those for misconduct too.
+                /// Example: `cairn rpc listbanned`
+                listbanned() -> Vec<BanInfo> = network::listbanned;
+
+                /// Ends all bans.
+                /// Example: `cairn rpc clearbanned`
+                clearbanned() -> () = network::clearbanned;
+
+                /// Ends the connections of a peer: by its address or identity, or by its number with an empty
+                /// address. It may come back.
+                /// Example: `cairn rpc disconnectnode "" 3`
+                disconnectnode(address: Option<String>, nodeid: Option<u64>) -> () = network::disconnectnode;
             }
             "Lab" {
                 /// Makes the network to a peer worse, on a node that was started with --lab. The peer is its identity as

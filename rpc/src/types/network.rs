@@ -16,7 +16,7 @@ pub struct PeerInfo {
     pub peer_id: String,
     /// Whether it connected to us.
     pub inbound: bool,
-    /// `inbound` or `outbound`.
+    /// `inbound`, `outbound-full`, `anchor`, `manual` or `feeler`.
     pub connection_type: String,
     /// When it connected.
     pub conntime: Time,
@@ -28,15 +28,45 @@ pub struct PeerInfo {
     /// The height of the best header that it announced.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub synced_headers: Option<Height>,
+    /// The height of the last block that it and this node both have.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub synced_blocks: Option<Height>,
+    /// What it has to answer for, in points: at 100 it is banned.
+    #[serde(default)]
+    pub score: u32,
+    /// When it last gave a block that was new here, in Unix seconds; 0 for never.
+    #[serde(default)]
+    pub last_block: u64,
+    /// When it last gave a transaction that was new here, in Unix seconds; 0 for never.
+    #[serde(default)]
+    pub last_transaction: u64,
+    /// The shortest round trip of a ping, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub minping: Option<f64>,
     /// The round trip of the last ping, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pingtime: Option<f64>,
-    /// Bytes sent to it, where the network counts them.
+    /// Bytes sent to it on its streams; encryption and framing come on top and are not counted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub bytessent: Option<u64>,
-    /// Bytes received from it, where the network counts them.
+    /// Bytes received from it on its streams; encryption and framing come on top and are not counted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub bytesrecv: Option<u64>,
+}
+
+/// One entry of `listbanned`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanInfo {
+    /// The network, or the identity.
+    pub address: String,
+    /// Since when, in Unix seconds.
+    pub ban_created: u64,
+    /// Until when, in Unix seconds.
+    pub banned_until: u64,
+    /// For how many seconds in all.
+    pub ban_duration: u64,
+    /// Why.
+    pub ban_reason: String,
 }
 
 /// `getnetworkinfo`.

@@ -89,6 +89,7 @@ pub struct Fake {
     pub state: Mutex<State>,
     pub submitted: Mutex<Vec<BlockSubmission>>,
     pub added: Mutex<Vec<(String, AddPeer)>>,
+    pub bans: Mutex<Vec<BannedPeer>>,
     pub stopped: watch::Sender<bool>,
     /// What was said of blocks: the method and the hash.
     pub advice: Mutex<Vec<(&'static str, BlockHash)>>,
@@ -129,6 +130,7 @@ impl Fake {
             }),
             submitted: Mutex::default(),
             added: Mutex::default(),
+            bans: Mutex::default(),
             stopped: watch::Sender::new(false),
             has_lab: AtomicBool::new(true),
             conditions: Mutex::default(),

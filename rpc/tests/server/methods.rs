@@ -49,7 +49,7 @@ fn every_method_of_the_contract_is_there_and_documented() {
         getnetworkinfo addnode gettxoutsetinfo uptime stop help getaddresshistory getaddressutxos \
         getaddressbalance savemempool getmempoolentry getmempoolancestors getmempooldescendants getdifficulty \
         getblockstats invalidateblock reconsiderblock preciousblock verifychain setconditions getconditions \
-        clearconditions";
+        clearconditions setban listbanned clearbanned disconnectnode";
     let names: BTreeSet<&str> = METHODS.iter().map(|spec| spec.name).collect();
     assert_eq!(names, contract.split_whitespace().collect());
     assert_eq!(names.len(), METHODS.len(), "no method is listed twice");
@@ -436,6 +436,20 @@ async fn network_and_control() {
     assert_eq!(ok(&fake, "addnode", json!([peer, "onetry"])).await, Value::Null);
     assert_eq!(refused(&fake, "addnode", json!([peer, "befriend"])).await, code::INVALID_PARAMETER);
     assert_eq!(refused(&fake, "addnode", json!(["nonsense", "add"])).await, code::INVALID_PARAMETER);
+    let net = "192.0.2.0/24";
+    assert_eq!(ok(&fake, "setban", json!([net, "add", 60])).await, Value::Null);
+    assert_eq!(refused(&fake, "setban", json!([net, "add"])).await, code::NODE_ALREADY_ADDED);
+    assert_eq!(refused(&fake, "setban", json!([net, "add", 5, true])).await, code::INVALID_PARAMETER);
+    assert_eq!(refused(&fake, "setban", json!([net, "befriend"])).await, code::INVALID_PARAMETER);
+    assert_eq!(refused(&fake, "setban", json!(["nonsense", "add"])).await, code::INVALID_IP_OR_SUBNET);
+    let banned = ok(&fake, "listbanned", json!([])).await;
+    assert_eq!((&banned[0]["address"], &banned[0]["ban_duration"]), (&json!(net), &json!(60)));
+    assert_eq!(ok(&fake, "setban", json!([net, "remove"])).await, Value::Null);
+    assert_eq!(refused(&fake, "setban", json!([net, "remove"])).await, code::INVALID_IP_OR_SUBNET);
+    assert_eq!(ok(&fake, "clearbanned", json!([])).await, Value::Null);
+    assert_eq!(ok(&fake, "disconnectnode", json!(["", 3])).await, Value::Null);
+    assert_eq!(refused(&fake, "disconnectnode", json!(["", 4])).await, code::NODE_NOT_CONNECTED);
+    assert_eq!(refused(&fake, "disconnectnode", json!([])).await, code::INVALID_PARAMETER);
     assert_eq!(ok(&fake, "uptime", json!([])).await, json!(42));
     assert!(ok(&fake, "stop", json!([])).await.is_string());
     assert!(*fake.stopped.borrow());

@@ -77,9 +77,11 @@ impl<S: Store> Engine<S> {
 
     fn judge(&mut self, given: Given, now: Now) -> Result<(), StoreError> {
         let Given { peer, gossip, ref transaction, .. } = given;
+        // Not the session's number: who comes back under a new one has the same share as before (threat M08).
+        let giver = Giver(self.peers.get(&peer).map_or(peer.0, |state| state.quota));
         let span = trails::payment(Some(peer), || transaction.txid());
         let offered = vec![Arc::clone(transaction)];
-        let mut outcomes = self.mempool.accept_from(Giver(peer.0), offered, &self.ledger, now.wall);
+        let mut outcomes = self.mempool.accept_from(giver, offered, &self.ledger, now.wall);
         let outcome = outcomes.pop().expect("one transaction has one outcome");
         trails::judged(&span, &outcome);
         match outcome {

@@ -107,6 +107,7 @@ fn a_pushed_orphan_brings_its_ancestors() {
         address: String::new(),
         outbound: true,
         identity: String::new(),
+        quota: 0,
     };
     let now = network.now;
     network.engines[1].on(Event::Net(greet), now).expect("memory does not fail");

@@ -42,7 +42,7 @@ pub(super) fn tick(network: &mut Network, node: usize, secs: u32) -> Vec<Action>
 
 pub(super) fn meet(network: &mut Network, node: usize, peer: Peer) {
     let (address, identity) = (String::new(), String::new());
-    tell(network, node, FromNet::Connected { peer, address, outbound: false, identity });
+    tell(network, node, FromNet::Connected { peer, address, outbound: false, identity, quota: peer.0 });
 }
 
 pub(super) fn push(network: &mut Network, node: usize, from: Peer, request: Request) -> Vec<Action> {

@@ -30,6 +30,7 @@ fn meet_stranger(network: &mut Network, node: usize) {
         address: String::new(),
         outbound: false,
         identity: String::new(),
+        quota: STRANGER.0,
     };
     tell(network, node, greeting);
 }

@@ -140,7 +140,8 @@ impl Network {
         for (from, to, outbound) in [(a, b, true), (b, a, false)] {
             self.links.insert((from, to));
             let (address, identity) = (format!("/memory/{to}"), to.to_string());
-            self.queue.push_back((from, FromNet::Connected { peer: peer(to), address, outbound, identity }));
+            let (peer, quota) = (peer(to), to as u64);
+            self.queue.push_back((from, FromNet::Connected { peer, address, outbound, identity, quota }));
         }
         self.settle();
     }
@@ -261,7 +262,9 @@ impl Network {
                     self.links.remove(&(b, a));
                     self.queue.push_back((b, FromNet::Disconnected { peer: super::network::peer(a) }));
                 }
-                ToNet::Dial { .. } | ToNet::RemoveDial { .. } => panic!("an engine does not dial"),
+                ToNet::Dial { .. } | ToNet::RemoveDial { .. } | ToNet::Order(_) => {
+                    panic!("an engine does not dial")
+                }
             }
         }
     }

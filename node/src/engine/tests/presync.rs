@@ -64,6 +64,7 @@ impl Stranger {
             address: String::new(),
             outbound: false,
             identity: String::new(),
+            quota: STRANGER.0,
         });
         stranger
     }

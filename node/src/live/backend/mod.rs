@@ -3,6 +3,7 @@
 mod audit;
 mod indexed;
 mod lab;
+mod network;
 mod reading;
 mod reasons;
 mod transactions;
@@ -20,17 +21,16 @@ use chain::{
     genesis::Chain,
     hash::{BlockHash, TxId},
     ledger::{AdviceError, Tip, Update},
-    time::Time,
     transaction::Transaction,
 };
 use miner::{Miner, Template, TemplateError};
 use parking_lot::Mutex;
 use rpc::backend::{
-    AddPeer, Backend, BlockSubmission, BlockVerdict, BlockWithSpent, ChainVerdict, CheckLevel, CoinSet,
-    CommandError, IndexError, IndexView, MempoolVerdict, MiningState, NetworkState, Peer, Rejection,
-    RejectionKind, TemplateData, TemplateTransaction, Unavailable, View,
+    AddPeer, Backend, BannedPeer, BlockSubmission, BlockVerdict, BlockWithSpent, ChainVerdict, CheckLevel,
+    CoinSet, CommandError, IndexError, IndexView, MempoolVerdict, MiningState, NetworkState, Peer, Rejection,
+    RejectionKind, SetBan, TemplateData, TemplateTransaction, Unavailable, View,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use self::{
     indexed::read_indexed,
@@ -39,13 +39,13 @@ use self::{
     view::EngineView,
 };
 use super::{
-    AGENT, NodeConfig,
+    NodeConfig,
     mempool_file::MEMPOOL_FILE,
     mining::{MiningConfig, first_number, template},
     thread::{EngineHandle, Stopped},
 };
 use crate::{
-    p2p::{DialRefusal, NetView, ToNet, conditions::Lab},
+    p2p::{NetView, ToNet, conditions::Lab},
     store::{DataDirLock, failpoint, index::IndexHandle},
 };
 
@@ -408,57 +408,31 @@ impl Backend for NodeBackend {
     }
 
     async fn peers(&self) -> Result<Vec<Peer>, CommandError> {
-        let known = self
-            .parts
-            .engine
-            .call(|engine, _| engine.peer_heights().collect::<std::collections::HashMap<_, _>>());
-        let known = known.await?;
-        let of = |info: crate::p2p::peers::PeerInfo| Peer {
-            id: info.id.0,
-            peer_id: info.identity,
-            address: info.address,
-            inbound: !info.outbound,
-            connected: Time::from_secs(u32::try_from(info.connected_since_secs).unwrap_or(u32::MAX)),
-            agent: info.status.as_ref().map(|status| status.agent.clone()).unwrap_or_default(),
-            starting_height: None,
-            height: known.get(&info.id).copied().flatten(),
-            latency: info.ping,
-            // libp2p does not count by peer.
-            bytes_sent: None,
-            bytes_received: None,
-        };
-        Ok(self.parts.net.peers().into_iter().map(of).collect())
+        self.parts.peers().await
     }
 
     async fn add_peer(&self, peer: String, action: AddPeer) -> Result<(), CommandError> {
-        let (answer, result) = oneshot::channel();
-        let answer = Some(answer);
-        let command = match action {
-            AddPeer::Add => ToNet::Dial { address: peer, keep: true, answer },
-            AddPeer::TryOnce => ToNet::Dial { address: peer, keep: false, answer },
-            AddPeer::Remove => ToNet::RemoveDial { address: peer, answer },
-        };
-        self.parts.to_net.send(command).await.map_err(|_| Unavailable)?;
-        match result.await.map_err(|_| Unavailable)? {
-            Ok(()) => Ok(()),
-            Err(DialRefusal::Known) => Err(CommandError::PeerAlreadyAdded),
-            Err(DialRefusal::Unknown) => Err(CommandError::PeerNotAdded),
-            Err(refusal) => Err(CommandError::InvalidPeer(refusal.to_string())),
-        }
+        self.parts.add_peer(peer, action).await
+    }
+
+    async fn set_ban(&self, subject: String, action: SetBan) -> Result<(), CommandError> {
+        self.parts.set_ban(subject, action).await
+    }
+
+    async fn bans(&self) -> Result<Vec<BannedPeer>, CommandError> {
+        self.parts.bans().await
+    }
+
+    async fn clear_bans(&self) -> Result<(), CommandError> {
+        self.parts.clear_bans().await
+    }
+
+    async fn disconnect_peer(&self, peer: String) -> Result<(), CommandError> {
+        self.parts.disconnect_peer(peer).await
     }
 
     async fn network(&self) -> Result<NetworkState, CommandError> {
-        let peers = self.parts.net.peers();
-        let outbound = peers.iter().filter(|peer| peer.outbound).count();
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Ok(NetworkState {
-            agent: AGENT.into(),
-            protocol_version: PROTOCOL_VERSION,
-            peer_id: self.parts.net.identity().into(),
-            listen: self.parts.net.listening(),
-            inbound: count(peers.len() - outbound),
-            outbound: count(outbound),
-        })
+        Ok(self.parts.network())
     }
 
     async fn mining(&self) -> Result<MiningState, CommandError> {

@@ -30,6 +30,8 @@ mod table;
 mod tests;
 
 pub use self::address::{Carrier, Group, NetAddress, Reach};
+use chain::hash::sha256;
+
 use self::{
     chance::{Chance, keyed},
     table::{BUCKET_PLACES, Slot, Table},
@@ -372,6 +374,20 @@ impl Book {
             self.tried.clear(self.tried_slot(address));
         }
         self.tests.remove(address);
+    }
+
+    /// Under which number a peer's share of what is scarce is counted (threat M08): its network group, on a site its
+    /// address, and where no address is given its identity. Nobody without the key can aim at another's number.
+    #[must_use]
+    pub fn quota(&self, ip: Option<IpAddr>, identity: &[u8]) -> u64 {
+        match ip {
+            Some(ip) if Group::of(ip).is_counted() => keyed(&self.key, &[9, Group::of(ip).to_number()]),
+            Some(ip) => {
+                let [high, low, _] = numbers(&NetAddress::new(ip, 0, Carrier::Tcp));
+                keyed(&self.key, &[10, high, low])
+            }
+            None => keyed(&sha256(identity), &[keyed(&self.key, &[8])]),
+        }
     }
 
     fn leave_new(&mut self, address: &NetAddress, slot: Slot) {

@@ -98,7 +98,7 @@ async fn nodes_may_start_in_any_order() {
 
 #[tokio::test]
 async fn a_damaged_or_foreign_bootstrap_address_is_refused_with_advice() {
-    for bad in ["localhost:8444", "/ip4/127.0.0.1/udp/1/quic-v1"] {
+    for bad in ["localhost", "/ip4/127.0.0.1/udp/1"] {
         let folder = new_folder();
         let error = Service::new(config(&folder, "/ip4/127.0.0.1/tcp/0", &[bad])).err().expect("refused");
         assert!(error.to_string().contains("/tcp/8444/p2p/"), "{error}");

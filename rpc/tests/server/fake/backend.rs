@@ -244,7 +244,13 @@ impl Backend for Fake {
             connected: Time::from_secs(1_700_000_000),
             agent: "cairn/0.1.0".into(),
             starting_height: Some(Height::new(4)),
+            connection_type: "inbound",
             height: Some(Height::new(12)),
+            common_height: Some(Height::new(11)),
+            score: 0,
+            min_latency: None,
+            last_block_secs: None,
+            last_transaction_secs: None,
             latency: Some(std::time::Duration::from_millis(2)),
             bytes_sent: Some(10),
             bytes_received: Some(20),
@@ -269,6 +275,40 @@ impl Backend for Fake {
             }
             (AddPeer::TryOnce, _) => Ok(()),
         }
+    }
+    async fn set_ban(&self, subject: String, action: SetBan) -> Result<(), CommandError> {
+        let mut bans = self.bans.lock().expect("no panic");
+        if !subject.contains('/') {
+            return Err(CommandError::InvalidSubnet("no network".into()));
+        }
+        let known = bans.iter().position(|ban| ban.subject == subject);
+        match (action, known) {
+            (SetBan::Add { .. }, Some(_)) => Err(CommandError::AlreadyBanned),
+            (SetBan::Add { secs }, None) => {
+                bans.push(BannedPeer {
+                    subject,
+                    since_secs: 5,
+                    until_secs: 5 + secs,
+                    reason: "a test".into(),
+                });
+                Ok(())
+            }
+            (SetBan::Remove, Some(index)) => {
+                bans.remove(index);
+                Ok(())
+            }
+            (SetBan::Remove, None) => Err(CommandError::NotBanned),
+        }
+    }
+    async fn bans(&self) -> Result<Vec<BannedPeer>, CommandError> {
+        Ok(self.bans.lock().expect("no panic").clone())
+    }
+    async fn clear_bans(&self) -> Result<(), CommandError> {
+        self.bans.lock().expect("no panic").clear();
+        Ok(())
+    }
+    async fn disconnect_peer(&self, peer: String) -> Result<(), CommandError> {
+        if peer == "3" { Ok(()) } else { Err(CommandError::PeerNotConnected) }
     }
     async fn network(&self) -> Result<NetworkState, CommandError> {
         Ok(NetworkState {

@@ -93,6 +93,9 @@ impl Crooked {
             listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             bootstrap: Vec::new(),
             identity_file: folder.join(format!("{vice:?}.key")),
+            outbound_places: 0,
+            search_nearby: false,
+            peers_file: folder.join(format!("{vice:?}.peers")),
             caps: ConnectionCaps::default(),
         };
         let (stop, stopped) = oneshot::channel();
