@@ -1,7 +1,7 @@
 //! The open database: its identity, its column families, and the one way in which it is written.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -25,7 +25,7 @@ use super::{
 const COINS_PER_LOOKUP: usize = 1_024;
 /// The most bytes of coins that may be in the log alone after an orderly end: read again in some milliseconds.
 const MAX_UNFILED_BYTES: u64 = 2 << 20;
-/// The file in which coins are gathered that the database then takes in. What a killed process left is overwritten.
+/// The file in which coins are gathered that the database then takes in. What a killed process left goes at the next opening.
 const SORTED_FILE: &str = "coins.sorted";
 /// The file by which RocksDB knows its folders.
 pub(super) const CURRENT_FILE: &str = "CURRENT";
@@ -56,6 +56,7 @@ impl Database {
         let owned = || path.to_path_buf();
         let failed = |source| OpenStoreError::Database { path: owned(), source };
         let storage = |source| OpenStoreError::Storage { path: owned(), source };
+        let failed_to_forget = |source| OpenStoreError::Folder { path: owned(), source };
         fs::create_dir_all(path).map_err(|source| OpenStoreError::Folder { path: owned(), source })?;
         let cache = block_cache(options);
         let columns = |family| family_options(family, options, &cache);
@@ -103,6 +104,7 @@ impl Database {
                 database.write_identity().map_err(storage)?;
             }
         }
+        forget_sorted(&path.join(SORTED_FILE)).map_err(failed_to_forget)?;
         Ok(database)
     }
 
@@ -232,6 +234,15 @@ impl Database {
             bytes = bytes.saturating_add(value.map_err(failed)?.unwrap_or(0));
         }
         Ok(bytes)
+    }
+}
+
+/// Removes a sorted file that a process was killed over: either the database has taken it in, as a copy, or its rows
+/// are made again.
+pub(super) fn forget_sorted(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@ use rocksdb::{
 
 use super::{
     super::{
-        database::{SortedOptions, folder_bytes, settle},
+        database::{SortedOptions, folder_bytes, forget_sorted, settle},
         fault::{Fault, OpenStoreError},
     },
     options::{IndexOptions, block_cache, database_options, family_options, sorted_options, write_options},
@@ -26,7 +26,7 @@ use super::{
     source::SourceBlock,
 };
 
-/// The file in which rows are gathered that the database then takes in. What a killed process left is overwritten.
+/// The file in which rows are gathered that the database then takes in.
 const SORTED_FILE: &str = "rows.sorted";
 /// From how many bytes of rows on they are written as a sorted file: for large batches less than half of the cost.
 /// Tests have few rows, and go both ways.
@@ -149,6 +149,7 @@ impl IndexDb {
                 database.write_identity().map_err(storage)?;
             }
         }
+        forget_sorted(&path.join(SORTED_FILE)).map_err(refuse)?;
         Ok(database)
     }
 

@@ -117,6 +117,17 @@ fn s01_a_store_that_was_cut_off_while_it_was_made_is_made_anew() {
 }
 
 #[test]
+fn s01_a_sorted_file_that_a_killed_process_left_behind_is_removed() {
+    let chain = easy_chain("left");
+    let folder = folder();
+    drop(open(folder.path(), &chain).expect("a new store"));
+    let left = database_path(&folder).join("coins.sorted");
+    fs::write(&left, b"half of a file").expect("a file");
+    open(folder.path(), &chain).expect("nothing is lost with it");
+    assert!(!left.exists());
+}
+
+#[test]
 fn s04_a_family_that_is_gone_is_named() {
     let folder = folder();
     let chain = easy_chain("gone");
