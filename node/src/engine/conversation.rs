@@ -76,6 +76,11 @@ impl<S: Store> Engine<S> {
             Err(failure) => {
                 tracing::debug!(%peer, ?asked, %failure, "request failed");
                 self.window.close(id);
+                // Those that were open together and ran out of time together count once.
+                let open = self.peers.get(&peer).is_some_and(|state| state.is_asked(Asked::Blocks));
+                if asked == Asked::Blocks && failure == RequestFailure::Timeout && !open {
+                    self.count_stall(peer);
+                }
                 if let Some(state) = self.peers.get_mut(&peer) {
                     match asked {
                         // It is asked again once it says again what it has.

@@ -1,6 +1,9 @@
 //! Bodies: served to peers as they lie on the disk, taken in undecoded, and connected in order.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chain::{
     block::Block,
@@ -64,13 +67,16 @@ impl<S: Store> Engine<S> {
     ) -> Result<(), StoreError> {
         let asked = self.window.asked(request).unwrap_or_default();
         let is_empty = blocks.is_empty();
-        let (mut taken, mut other) = (0, None);
+        let (mut taken, mut other, mut beaten) = (0, None, BTreeSet::new());
         for (id, block) in asked.into_iter().zip(blocks) {
             if block.hash() != id.hash {
                 other = Some(id.hash);
                 break;
             }
-            taken += usize::from(self.window.receive(id, peer, block));
+            if let Some(earlier) = self.window.receive(id, peer, block) {
+                taken += 1;
+                beaten.extend(earlier);
+            }
         }
         self.window.close(request);
         if let Some(state) = self.peers.get_mut(&peer) {
@@ -85,6 +91,12 @@ impl<S: Store> Engine<S> {
         if let Some(hash) = other {
             self.blame(peer, Misconduct::OtherBlock(hash));
         }
+        for slow in beaten {
+            self.window.doubt(slow);
+            if let Some(state) = self.peers.get_mut(&slow) {
+                state.stalls = state.stalls.max(1);
+            }
+        }
         self.look_for_ready();
         if !self.window.is_ready {
             self.fetch(now);
@@ -97,7 +109,7 @@ impl<S: Store> Engine<S> {
     fn ready(&self) -> Vec<BlockId> {
         let tree = self.ledger.tree();
         let mut ready = Vec::new();
-        let mut chosen = std::collections::BTreeSet::new();
+        let mut chosen = BTreeSet::new();
         let mut bytes = 0;
         for (id, block) in self.window.waiting() {
             let parent = tree.find(&block.header().previous);
@@ -172,7 +184,7 @@ impl<S: Store> Engine<S> {
     pub(in crate::engine) fn drop_unwanted(&mut self) {
         let tree = self.ledger.tree();
         let bests = self.peers.values().filter_map(|state| tree.find(&state.best?));
-        let goals: std::collections::BTreeSet<_> = bests.chain([tree.best_header()]).collect();
+        let goals: BTreeSet<_> = bests.chain([tree.best_header()]).collect();
         let is_wanted = |id: &BlockId, _: Peer| {
             let node = tree.find(&id.hash);
             node.is_some_and(|node| goals.iter().any(|goal| tree.ancestor(*goal, id.height) == Some(node)))

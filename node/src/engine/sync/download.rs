@@ -203,6 +203,11 @@ impl<S: Store> Engine<S> {
         let Source { request, peer, .. } = source;
         tracing::info!(%peer, "a block that everything waits for does not come: others are asked");
         self.window.stall(request);
+        self.count_stall(peer);
+    }
+
+    /// A peer did not answer a request for blocks in time.
+    pub(in crate::engine) fn count_stall(&mut self, peer: Peer) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.stalls += 1;
         if state.stalls >= MAX_STALLS {

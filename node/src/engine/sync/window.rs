@@ -107,11 +107,13 @@ impl Window {
         self.requests.get(&request).map(|(_, ids)| ids.clone())
     }
 
-    /// Takes in a body; whether it was awaited. A second copy is passed over.
-    pub(super) fn receive(&mut self, id: BlockId, peer: Peer, block: RawBlock) -> bool {
-        if self.awaited.remove(&id).is_none() {
-            return false;
-        }
+    /// Takes in a body, where it was awaited: a second copy is passed over. Returns who was asked for it earlier than
+    /// its sender and has not sent it.
+    pub(super) fn receive(&mut self, id: BlockId, peer: Peer, block: RawBlock) -> Option<Vec<Peer>> {
+        let sources = self.awaited.remove(&id)?;
+        let since_ms = sources.iter().find(|source| source.peer == peer).map_or(0, |source| source.since_ms);
+        let earlier = sources.iter().filter(|source| source.since_ms < since_ms);
+        let beaten = earlier.map(|source| source.peer).collect();
         let bytes = block.bytes().len();
         self.average_bytes = ((7 * self.average_bytes + bytes) / 8).max(LEAST_AVERAGE_BYTES);
         self.waiting_bytes += bytes;
@@ -121,7 +123,13 @@ impl Window {
         {
             self.take_waiting(&highest);
         }
-        true
+        Some(beaten)
+    }
+
+    /// A peer was too slow for one block: what else it was asked for may be asked of others.
+    pub(super) fn doubt(&mut self, peer: Peer) {
+        let sources = self.awaited.values_mut().flatten();
+        sources.filter(|source| source.peer == peer).for_each(|source| source.stalled = true);
     }
 
     /// A request is over; what has not arrived is to be asked again.
@@ -350,8 +358,8 @@ mod tests {
         assert_eq!(window.awaited().map(|(_, sources)| sources.len()).collect::<Vec<_>>(), [1, 1]);
         window.forget_peer(Peer(1));
         assert!(window.awaited().any(|(awaited, _)| *awaited == id(1)));
-        assert!(window.receive(id(1), Peer(2), body(100)));
-        assert!(!window.receive(id(1), Peer(2), body(100)), "the second copy");
+        assert_eq!(window.receive(id(1), Peer(2), body(100)), Some(Vec::new()));
+        assert_eq!(window.receive(id(1), Peer(2), body(100)), None, "the second copy");
         window.distrust(Peer(2));
         assert!(window.is_idle());
         assert_eq!(window.waiting_bytes(), 0);

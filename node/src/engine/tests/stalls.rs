@@ -76,6 +76,18 @@ fn p06_who_stalls_again_and_again_is_sent_away_and_not_banned() {
 }
 
 #[test]
+fn p06_who_was_too_slow_for_one_block_is_waited_for_no_more() {
+    let mut network = two_servers(600);
+    network.stalling.insert(0);
+    network.connect(0, 1);
+    network.connect(1, 2);
+    // Node 0 owes the blocks of three requests. The first of them is late once, the others are not awaited in turn.
+    network.pass_ms(301);
+    assert_eq!(network.tip(1), network.tip(2));
+    assert!(network.banned.is_empty() && network.sent_away.is_empty());
+}
+
+#[test]
 fn p06_a_peer_that_never_answers_is_sent_away_by_its_third_stall() {
     let mut network = two_servers(600);
     network.stalling.insert(0);
