@@ -2,6 +2,7 @@
 //! honest peer, and the chain (`tests::attacker::siege`). The names are those of `docs/threats.md`.
 
 mod chain_rules;
+mod clocks;
 mod connections;
 mod gates;
 mod gossip;
