@@ -97,8 +97,10 @@ impl Service {
         }
         let bytes = match &response {
             Response::Blocks(blocks) => blocks.iter().map(|block| block.bytes().len()).sum(),
-            // All others are small.
-            _ => 0,
+            Response::Missing(list) | Response::Transactions(list) => {
+                list.iter().map(|transaction| transaction.memory_bytes()).sum()
+            }
+            Response::Status(_) | Response::Headers(_) | Response::Compact(_) => 0,
         };
         if !self.sessions.sends(reply, bytes) {
             tracing::debug!(%reply, bytes, "too much is on its way to peers already");

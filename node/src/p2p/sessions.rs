@@ -19,7 +19,7 @@ use super::{
     wire::{Kind, Response, WireError},
 };
 
-/// Bytes of blocks in answers that are on their way, to all peers together. Whoever is refused for it asks another
+/// Bytes of blocks and payments in answers that are on their way, to all peers together. Whoever is refused for it asks another
 /// node, or again.
 const MAX_UNSENT_BYTES: usize = 128 << 20;
 
@@ -89,7 +89,7 @@ pub(super) struct Sessions {
     by_identity: HashMap<PeerId, Session>,
     by_token: HashMap<Peer, PeerId>,
     replies: HashMap<Reply, (Kind, Channel)>,
-    /// Bytes of blocks in each answer that is on its way.
+    /// Bytes of blocks and payments in each answer that is on its way.
     unsent: HashMap<Reply, usize>,
     unsent_bytes: usize,
     next_peer: u64,
@@ -258,7 +258,7 @@ impl Sessions {
         })
     }
 
-    /// An answer with so many bytes of blocks goes out. Returns whether there is room for it: what peers do not
+    /// An answer with so many bytes of blocks or payments goes out. Returns whether there is room for it: what peers do not
     /// read stays here until its time is over (threat P25).
     pub(super) fn sends(&mut self, reply: Reply, bytes: usize) -> bool {
         if self.unsent_bytes + bytes > MAX_UNSENT_BYTES {

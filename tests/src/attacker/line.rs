@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
+    sync::atomic::{AtomicU8, Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -21,6 +22,13 @@ const NOISE: &str = "/noise";
 /// The address from which attackers come. It is another than that of the honest nodes of the stories, so that
 /// what a node does about an address never meets them.
 pub const ATTACKERS_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+/// The address of the next attacker, each its own in turn, so that several may stay at a time.
+pub fn next_address() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let place = NEXT.fetch_add(1, Ordering::Relaxed);
+    IpAddr::V4(Ipv4Addr::new(127, 0, 1 + place / 128, 2 + place % 128))
+}
+
 /// The longest line of the naming of protocols that an attacker reads, in bytes.
 const MAX_LINE_BYTES: usize = 1_024;
 

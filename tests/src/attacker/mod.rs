@@ -75,7 +75,7 @@ impl Target {
     /// # Errors
     /// Where the node does not let it in.
     pub async fn enter(&self, manners: Manners) -> io::Result<Session> {
-        self.enter_from(line::ATTACKERS_ADDRESS, manners).await
+        self.enter_from(line::next_address(), manners).await
     }
 
     /// The same from an address of one's own.

@@ -163,7 +163,7 @@ impl Session {
     /// # Errors
     /// Where the node does not want one.
     pub async fn open(target: &Target, manners: Manners) -> io::Result<Self> {
-        Self::open_from(line::ATTACKERS_ADDRESS, target, manners).await
+        Self::open_from(line::next_address(), target, manners).await
     }
 
     /// The same from an address of one's own.
