@@ -347,6 +347,11 @@ mod tests {
             ("db_cache_mib = \"64\"", false),
             ("minimum_work = \"12\"", false),
             ("assume_valid = \"nonsense\"", false),
+            ("metrics_listen = \"127.0.0.1:9464\"\notlp = \"http://127.0.0.1:4318\"", true),
+            ("metrics_listen = \"9464\"", false),
+            ("log_format = \"json\"\nlab = true", true),
+            ("log_format = \"xml\"", false),
+            ("lab = \"yes\"", false),
             ("[node]\nchain = \"dev\"", false),
         ] {
             fs::write(&path, text).expect("writable");
@@ -391,6 +396,14 @@ mod tests {
             Settings { chain: Some("dev".into()), mine: Some("crn1abc".into()), ..Settings::default() };
         let mine = wrong(mine);
         assert!(mine.contains("mining address"), "{mine}");
+        for real in ["main", "test"] {
+            let lab = Settings { chain: Some(real.into()), lab: Some(true), ..Settings::default() };
+            let lab = wrong(lab);
+            assert!(lab.contains("--lab") && lab.contains(real), "{lab}");
+        }
+        let otlp = Some("https://collector".into());
+        let otlp = wrong(Settings { chain: Some("dev".into()), otlp, ..Settings::default() });
+        assert!(otlp.contains("http://127.0.0.1:4318"), "{otlp}");
         for mib in [0, 3, 65_537] {
             let cache =
                 Settings { chain: Some("dev".into()), db_cache_mib: Some(mib), ..Settings::default() };
