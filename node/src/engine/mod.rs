@@ -380,7 +380,6 @@ impl<S: Store> Engine<S> {
             tracing::warn!(hash = %id.hash, height = %id.height, %error, "block refused");
         }
         self.trails.moved(update);
-        self.trails.moved(update);
         if update.moved_tip() { self.follow(update, now) } else { Ok(()) }
     }
 

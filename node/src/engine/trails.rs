@@ -1,7 +1,7 @@
 //! The way of each block through this node, as spans: from the first word of it until it is on the disk and passed on.
 //!
 //! A span `block` holds one span for each stage, one after the other: `fetch` (somebody has it, we do not), `connect`
-//! (its body is here, until it is the tip or refused) and `settle` (announced on, until it is on the disk). There
+//! (its body is here, until it is the tip or refused) and `settle` (until it is on the disk). There
 //! is no clock here: whoever listens to spans measures them. Where nobody listens, nothing is kept.
 //!
 //! It must never change what the engine does, or grow with what peers say.
@@ -23,6 +23,8 @@ struct Trail {
     block: Span,
     /// Where it is.
     stage: Span,
+    /// Whether its body is here.
+    is_here: bool,
     is_connected: bool,
     /// Counts upwards.
     number: u64,
@@ -43,7 +45,7 @@ impl Trails {
         }
         let oldest = self.open.iter().min_by_key(|(_, trail)| trail.number).map(|(hash, _)| *hash);
         if let Some(oldest) = oldest.filter(|_| self.open.len() >= MAX_TRAILS) {
-            self.open.remove(&oldest);
+            self.refused(&oldest, &"not followed to its end");
         }
         let block = tracing::info_span!(target: TRAIL, "block", trace = %hash, %hash, peer = Empty,
             height = Empty, transactions = Empty, announced_to = Empty, outcome = Empty);
@@ -52,17 +54,19 @@ impl Trails {
         }
         let stage = tracing::info_span!(target: TRAIL, parent: &block, "fetch");
         self.begun += 1;
-        self.open.insert(hash, Trail { block, stage, is_connected: false, number: self.begun });
+        self.open
+            .insert(hash, Trail { block, stage, is_here: false, is_connected: false, number: self.begun });
     }
 
-    /// The body of a block is here.
+    /// The body of a block is here. Only the first word of it counts.
     pub(super) fn arrived(&mut self, block: &Block) {
         if !is_followed() {
             return;
         }
         let hash = block.hash();
         self.heard(hash, None);
-        if let Some(trail) = self.open.get_mut(&hash) {
+        if let Some(trail) = self.open.get_mut(&hash).filter(|trail| !trail.is_here) {
+            trail.is_here = true;
             trail.block.record("transactions", block.transactions.len() as u64);
             trail.stage = tracing::info_span!(target: TRAIL, parent: &trail.block, "connect");
         }

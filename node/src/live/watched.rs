@@ -37,14 +37,16 @@ pub(super) struct Watched {
 impl Watched {
     async fn page(&self) -> Option<String> {
         failpoint::beat("metrics");
-        let asked =
-            self.engine.call(|engine, now| (engine.figures(now), engine.ledger().store().coin_cache()));
+        let asked = self
+            .engine
+            .call(|engine, now| (engine.figures(now), engine.ledger().store().coin_cache(), engine.sizes()));
         let answer = tokio::time::timeout(ENGINE_PATIENCE, asked).await.ok().and_then(Result::ok);
         let peers = self.net.peers();
         let outbound = peers.iter().filter(|peer| peer.outbound).count();
         self.snapshot.set(Reading {
-            engine: answer.map(|(figures, _)| figures),
-            coin_cache: answer.map(|(_, coins)| coins),
+            engine: answer.as_ref().map(|(figures, ..)| *figures),
+            coin_cache: answer.as_ref().map(|(_, coins, _)| *coins),
+            sizes: answer.map(|(.., sizes)| sizes).unwrap_or_default(),
             coin_cache_limit_bytes: self.coin_cache_limit_bytes,
             index_height: self.index.as_ref().map(|index| index.tip().height.get()),
             peers_inbound: peers.len() - outbound,

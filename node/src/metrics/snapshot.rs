@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::engine::figures::Figures;
+use crate::engine::{Size, figures::Figures};
 
 /// What was read last.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Snapshot(Mutex<Option<Reading>>);
 pub struct Reading {
     /// The engine's figures; an engine that is busy for long gives none.
     pub engine: Option<Figures>,
+    /// Everything that peers can make grow, with its limit.
+    pub sizes: Vec<Size>,
     /// Memory of the coins that are kept before the database, in bytes, and how many of them await a flush.
     pub coin_cache: Option<(usize, usize)>,
     /// The most that it may be.
@@ -149,6 +151,20 @@ impl Collector for Snapshot {
         let mut lines = Lines(encoder);
         if let Some(figures) = &reading.engine {
             lines.engine(figures)?;
+        }
+        for (name, help, value) in [
+            (
+                "cairn_held",
+                "What peers can make grow, by what is counted",
+                (|size| size.now) as fn(&Size) -> u64,
+            ),
+            ("cairn_held_limit", "The most that there may be of it", |size| size.limit),
+        ] {
+            let kind = ConstGauge::new(0_u64).metric_type();
+            let mut encoder = lines.0.encode_descriptor(name, help, None, kind)?;
+            for size in &reading.sizes {
+                ConstGauge::new(value(size)).encode(encoder.encode_family(&[("what", size.what)])?)?;
+            }
         }
         if let Some((bytes, dirty)) = reading.coin_cache {
             lines.bytes("cairn_coin_cache", "Memory of the coins before the database", bytes as u64)?;

@@ -33,8 +33,8 @@ impl Service {
         match lab.fate(&identity) {
             Fate::Now => Some(command),
             Fate::Later(delay) => match self.held.hold(peer, Instant::now() + delay, Message::Do(command)) {
-                Ok(()) | Err(Message::Tell(_)) => None,
-                Err(Message::Do(command)) => Some(command),
+                None | Some(Message::Tell(_)) => None,
+                Some(Message::Do(command)) => Some(command),
             },
             Fate::Lost => {
                 self.lose(peer, command);
@@ -49,7 +49,7 @@ impl Service {
         let ToNet::Request { id, request, .. } = command else { return };
         let due = Instant::now() + Duration::from_secs(request.kind().timeout_secs());
         let unanswered = FromNet::Response { peer, id, result: Err(RequestFailure::Timeout) };
-        if let Err(Message::Tell(unanswered)) = self.held.hold(peer, due, Message::Tell(unanswered)) {
+        if let Some(Message::Tell(unanswered)) = self.held.hold(peer, due, Message::Tell(unanswered)) {
             self.tell(unanswered);
         }
     }
@@ -59,7 +59,7 @@ impl Service {
         match self.lab.as_ref().map_or(Fate::Now, |lab| lab.fate(from)) {
             Fate::Now => self.tell(told),
             Fate::Later(delay) => {
-                if let Err(Message::Tell(told)) =
+                if let Some(Message::Tell(told)) =
                     self.held.hold(peer, Instant::now() + delay, Message::Tell(told))
                 {
                     self.tell(told);

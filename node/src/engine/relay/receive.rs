@@ -63,7 +63,6 @@ impl<S: Store> Engine<S> {
         now: Now,
     ) -> Result<CompactReply, StoreError> {
         let hash = compact.hash();
-        self.trails.heard(hash, Some(peer));
         if let Some(state) = self.peers.get_mut(&peer) {
             state.has = Some(hash);
             if !state.pushes.hear(hash) {
@@ -83,6 +82,7 @@ impl<S: Store> Engine<S> {
         if self.is_far_below(&compact.header) {
             return Ok(CompactReply::Refused);
         }
+        self.trails.heard(hash, Some(peer));
         // Work, bits and time: nothing is reserved and nothing said to others before these are paid for.
         match self.ledger.submit_headers(&[compact.header], now.wall) {
             Ok(_) => {}
