@@ -14,6 +14,7 @@ use std::{
 
 use chain::{
     block::Block,
+    check::CheckedBlock,
     error::SubmitError,
     ledger::{Tip, Update},
     store::StoreError,
@@ -116,10 +117,10 @@ impl EngineHandle {
         let handle = self.clone();
         // Whoever asked may go in between: what was announced is taken all the same.
         let taken = tokio::spawn(async move {
-            let found = handle.call(move |engine, now| engine.announce_found(block, now)).await?;
+            let found = handle.call(move |engine, now| announce(engine, block, now)).await?;
             handle
                 .call(move |engine, now| {
-                    let outcome = found.and_then(|checked| engine.submit_checked(checked, now));
+                    let outcome = found.and_then(|found| found.take(engine, now));
                     (outcome, engine.ledger().tip())
                 })
                 .await
@@ -132,8 +133,8 @@ impl EngineHandle {
     /// # Errors
     /// [`Stopped`] where the engine has ended.
     pub fn blocking_submit_block(&self, block: Block) -> Result<Result<Update, SubmitError>, Stopped> {
-        let found = self.blocking_call(move |engine, now| engine.announce_found(block, now))?;
-        self.blocking_call(move |engine, now| found.and_then(|checked| engine.submit_checked(checked, now)))
+        let found = self.blocking_call(move |engine, now| announce(engine, block, now))?;
+        self.blocking_call(move |engine, now| found.and_then(|found| found.take(engine, now)))
     }
 
     /// The tip and the mempool's count of changes, whenever they change.
@@ -152,6 +153,31 @@ impl EngineHandle {
     #[must_use]
     pub const fn clock(&self) -> &Clock {
         &self.clock
+    }
+}
+
+/// A block that was announced and is still to be taken.
+struct Announced {
+    block: CheckedBlock,
+    /// Whether it was here before.
+    was_here: bool,
+}
+
+fn announce(engine: &mut LiveEngine, block: Block, now: Now) -> Result<Announced, SubmitError> {
+    let tree = engine.ledger().tree();
+    let was_here = tree.find(&block.hash()).is_some_and(|id| tree.node(id).has_body());
+    Ok(Announced { block: engine.announce_found(block, now)?, was_here })
+}
+
+impl Announced {
+    fn take(self, engine: &mut LiveEngine, now: Now) -> Result<Update, SubmitError> {
+        match engine.submit_checked(self.block, now) {
+            // A peer that was faster has given it back to us in between: it is taken, by another way.
+            Err(SubmitError::Duplicate) if !self.was_here => {
+                Ok(Update { reverted: Vec::new(), applied: Vec::new(), refused: Vec::new() })
+            }
+            outcome => outcome,
+        }
     }
 }
 
