@@ -38,6 +38,8 @@ const PAYMENTS: usize = 4_000;
 const KNOWN: usize = 20;
 /// Blocks whose payments nobody knows; the median counts.
 const UNKNOWN: usize = 5;
+/// Outputs of the transactions that make the coins: so few that a coin pays a fee.
+const OUTPUTS: usize = 20;
 /// How often the last node is asked for its tip.
 const GLANCE: Duration = Duration::from_micros(500);
 /// What the figures of the hops are called: from the submission to the first tip, and from tip to tip.
@@ -66,7 +68,7 @@ pub fn measure(bench: &mut Bench) -> Result<(), Failure> {
     say("  making coins ...");
     let mut forge = Forge::new(&lab.chain);
     let mut funding = Vec::new();
-    let spec = Funding { coins: 0..PAYMENTS * (KNOWN + UNKNOWN), outputs: 4_000, is_spendable: &|_| true };
+    let spec = Funding { coins: 0..PAYMENTS * (KNOWN + UNKNOWN), outputs: OUTPUTS, is_spendable: &|_| true };
     let coins = spec.make(&mut forge, &mut |block| {
         funding.push(block);
         Ok(())
