@@ -106,6 +106,7 @@ impl Relay {
     /// A transaction waits here, whoever sent it.
     pub(super) fn arrived_transaction(&mut self, txid: &TxId) {
         self.orphans.arrived(txid);
+        self.parents.arrived(txid);
     }
 }
 

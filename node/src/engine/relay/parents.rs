@@ -44,6 +44,11 @@ impl Parents {
         self.wanted.entry(id).or_default();
     }
 
+    /// A transaction is here: nobody need be asked for it.
+    pub(super) fn arrived(&mut self, id: &TxId) {
+        self.wanted.remove(id);
+    }
+
     /// Those that a peer may be asked for now, at most `limit`, of these.
     pub(super) fn askable(&self, peer: Peer, ids: &[TxId], limit: usize) -> Vec<TxId> {
         if self.open.values().filter(|ask| ask.peer == peer).count() >= MAX_REQUESTS_PER_PEER {
@@ -104,7 +109,9 @@ impl Parents {
 
     /// Whether all who may be asked were asked in vain; `peers` is how many there are.
     pub(super) fn is_hopeless(&self, id: &TxId, peers: usize) -> bool {
-        self.wanted.get(id).is_some_and(|parent| !parent.is_open && parent.asked.len() >= MAX_ASKS.min(peers))
+        let most = MAX_ASKS.min(peers);
+        // Where nobody is connected, somebody may be soon.
+        most > 0 && self.wanted.get(id).is_some_and(|parent| !parent.is_open && parent.asked.len() >= most)
     }
 
     /// Forgets all that nobody lacks any more.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use chain::{
     block::{Block, Header},
+    check::check_work,
     error::SubmitError,
     hash::BlockHash,
-    height::Height,
     store::{Store, StoreError},
     time::Time,
     transaction::Transaction,
@@ -25,9 +25,6 @@ use crate::{
     },
 };
 
-/// How far below the tip the parent of a pushed block may stand, in blocks: deeper branches are fetched, once
-/// their headers show more work.
-const MAX_PUSH_DEPTH: u32 = 288;
 /// How far below the tip a block may be whose transactions are given one by one, in blocks: who lacks an older
 /// one asks for all of it (Bitcoin Core's number).
 const MAX_MISSING_DEPTH: u32 = 10;
@@ -79,7 +76,11 @@ impl<S: Store> Engine<S> {
             }
             return Ok(reply);
         }
-        if self.is_far_below(&compact.header) {
+        if self.is_too_cheap(&compact.header, &hash) {
+            // There may be more behind it, of which the headers tell without being kept.
+            if self.ledger.tip().work < self.work_that_matters() {
+                self.ask_for_headers(peer, now);
+            }
             return Ok(CompactReply::Refused);
         }
         self.trails.heard(hash, Some(peer));
@@ -200,13 +201,13 @@ impl<S: Store> Engine<S> {
         Ok(found.unwrap_or_default())
     }
 
-    /// Whether a block that nobody asked for stands so far below the tip that no honest node would push it:
-    /// it costs its maker little and our disk much (threat P26).
-    fn is_far_below(&self, header: &Header) -> bool {
+    /// Whether a block that nobody asked for stands on a chain with too little work for its header to be kept: it
+    /// costs its maker little and us much (threats P01, P26). What breaks a rule of headers is told by the ledger.
+    fn is_too_cheap(&self, header: &Header, hash: &BlockHash) -> bool {
         let tree = self.ledger.tree();
-        let parent: Option<Height> = tree.find(&header.previous).map(|id| tree.node(id).height());
-        let depth = parent.and_then(|parent| self.ledger.tip().id.height.since(parent));
-        depth.is_some_and(|depth| depth > MAX_PUSH_DEPTH)
+        let Some(parent) = tree.find(&header.previous).map(|id| tree.node(id)) else { return false };
+        let Ok(work) = check_work(header, hash) else { return false };
+        parent.work().checked_add(work).is_some_and(|work| work < self.work_that_matters())
     }
 
     fn forget_push(&mut self, peer: Peer, hash: &BlockHash) {

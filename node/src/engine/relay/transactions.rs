@@ -88,7 +88,7 @@ impl<S: Store> Engine<S> {
             Ok(txid) => {
                 tracing::debug!(%peer, %txid, "transaction accepted");
                 self.remember(&txid);
-                self.relay.orphans.arrived(&txid);
+                self.relay.arrived_transaction(&txid);
                 match gossip {
                     Some(gossip) => self.send(ToNet::Verdict { gossip, verdict: Verdict::Accept }),
                     // Nobody else has forwarded it, or gossip no longer waits to.
@@ -283,7 +283,7 @@ impl<S: Store> Engine<S> {
             let Some(block) = self.ledger.checked_block(&id.hash)? else { continue };
             for mined in block.transactions() {
                 self.relay.own.mined(mined);
-                self.relay.orphans.arrived(&mined.txid());
+                self.relay.arrived_transaction(&mined.txid());
             }
         }
         Ok(())
@@ -304,7 +304,7 @@ impl<S: Store> Engine<S> {
                     Ok(_) => {
                         tracing::info!(%txid, "a transaction of this node's users waits again");
                         self.remember(&txid);
-                        self.relay.orphans.arrived(&txid);
+                        self.relay.arrived_transaction(&txid);
                         self.publish_waiting(&txid);
                     }
                     Err(AcceptError::Storage(error)) => return Err(error),

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use chain::{amount::Amount, block::Block, height::Height, transaction::Transaction};
+use chain::{
+    amount::Amount, block::Block, height::Height, ledger::Ledger, memory::MemoryStore, pow::Work,
+    transaction::Transaction,
+};
 
 use super::{
     hand::{FRIEND, STRANGER, answer, asked, blamed, fund, meet, missing, pay, push, replied, tell, tick},
     network::{Network, key, pushed},
 };
 use crate::{
-    engine::{Action, Event},
+    engine::{Action, Engine, Event},
     p2p::{
         FromNet, Peer, Reply, RequestFailure, RequestId, ToNet,
         wire::{CompactBlock, CompactReply, Request, Response},
@@ -227,6 +230,22 @@ fn copy_chain(from: &Network, to: &mut Network) {
         let block = ledger.block(&ledger.tree().node(id).hash()).expect("memory").expect("a body");
         to.submit(0, block);
     }
+}
+
+#[test]
+fn p01_a_push_below_the_least_work_leaves_nothing_and_is_no_fault() {
+    let mut network = Network::new(1);
+    let cheap = network.mined(0, &key(1));
+    let ledger = Ledger::open(network.chain.clone(), MemoryStore::default()).expect("an empty store");
+    let mut least = [0; 32];
+    least[16] = 1;
+    network.engines[0] = Engine::new(ledger, String::new()).with_minimum_work(Work::from_be_bytes(least));
+    meet(&mut network, 0, STRANGER);
+    let actions = push(&mut network, 0, STRANGER, pushed(&cheap));
+    assert_eq!((replied(&actions), blamed(&actions)), (Some(CompactReply::Refused), Vec::new()));
+    assert_eq!(network.engines[0].ledger().tree().len(), 1);
+    // Its headers are asked for, and pass through the presync.
+    assert!(asked(&actions).iter().any(|(.., request)| matches!(request, Request::Headers(_))));
 }
 
 #[test]
