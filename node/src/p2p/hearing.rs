@@ -84,6 +84,10 @@ impl Service {
                     OutboundFailure::ConnectionClosed => self.greet(peer),
                     error if is_refusal(&error) => {
                         self.view.other_chain.add_one();
+                        let chosen = self.sessions.get(&peer).and_then(|session| session.exchange.chosen);
+                        if let Some(chosen) = chosen {
+                            self.finding.forget(&chosen);
+                        }
                         self.blame(peer, Misconduct::OtherProtocols);
                     }
                     error => self.blame(peer, Misconduct::NoGreeting(error.to_string())),

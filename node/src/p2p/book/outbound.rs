@@ -127,7 +127,8 @@ impl Outbound {
         taken.extend(manual.iter().map(|ip| Group::of(*ip)));
         let would_do = |held: &BTreeMap<_, _>, address: &NetAddress| {
             let group = address.group();
-            !held.contains_key(address) && !in_use(address) && !(group.is_counted() && taken.contains(&group))
+            let is_crowded = group.is_counted() && taken.contains(&group);
+            !(held.contains_key(address) || in_use(address) || is_crowded)
         };
         while let Some(address) = self.anchors.pop() {
             if would_do(&self.held, &address) {
