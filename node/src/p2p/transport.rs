@@ -113,7 +113,6 @@ pub(super) fn parse_address(text: &str) -> Result<(Multiaddr, Option<PeerId>), D
     let rest: Vec<Protocol<'_>> = parts.collect();
     let rest = match rest.as_slice() {
         [Protocol::Tcp(_), rest @ ..] => rest,
-        [Protocol::Udp(_), Protocol::QuicV1, rest @ ..] if cfg!(feature = "quic") => rest,
         _ => return Err(refused()),
     };
     let identity = match (named, rest) {

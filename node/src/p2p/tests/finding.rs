@@ -178,27 +178,6 @@ async fn bytes_are_counted_for_each_peer() {
     assert!(at_right.traffic.received_bytes() < 100_000);
 }
 
-#[cfg(feature = "quic")]
-#[tokio::test]
-async fn nodes_connect_over_quic() {
-    let folder = new_folder();
-    let mut config = config(&folder, "/ip4/127.0.0.1/udp/0/quic-v1", &[]);
-    config.listen.push(LOCAL.to_owned());
-    let mut left = start_config(folder, config, 64).await;
-    let address =
-        left.view.listening().into_iter().find(|address| address.contains("/quic-v1")).expect("listens");
-    let mut right = start(&[&address]).await;
-    loop {
-        if let FromNet::Connected { address, .. } = left.next().await {
-            assert!(address.contains("/quic-v1"), "{address}");
-            break;
-        }
-    }
-    let on_right = right.connected().await;
-    right.request(on_right, 1, Request::Status(status(1))).await;
-    while !matches!(left.next().await, FromNet::Request { .. }) {}
-}
-
 #[test]
 fn an_address_of_the_book_is_a_multiaddress_and_back() {
     use super::super::transport::{multiaddr, net_address};
