@@ -22,6 +22,8 @@ struct Failing {
     inner: Arc<Mutex<MemoryStore>>,
     /// Calls that still succeed; none means that all do.
     left: Arc<Mutex<Option<u32>>>,
+    /// Coins that an undone block had spent do not come back.
+    loses_coins: bool,
 }
 
 impl Failing {
@@ -84,7 +86,8 @@ impl Store for Failing {
     }
     fn disconnect(&mut self, block: &Block, created: &[OutPoint], undo: &Undo) -> Result<(), StoreError> {
         self.count()?;
-        self.inner().disconnect(block, created, undo)
+        let kept = if self.loses_coins { &Undo::new() } else { undo };
+        self.inner().disconnect(block, created, kept)
     }
     fn flush(&mut self) -> Result<(), StoreError> {
         self.count()
@@ -179,6 +182,27 @@ fn c06_a_fault_while_an_invalid_block_is_marked_is_still_a_fault() {
     let again = reopen(&world, &store);
     assert!(again.is_marked(&bad), "opening the store found it out again");
     assert_ne!(again.tip(), bad.hash());
+}
+
+/// A reorganisation fails on its second block and finds the way back closed, since a coin is gone: that is the
+/// store's fault, not the old branch's, and to walk between the two for ever would help nobody.
+#[test]
+fn s10_a_coin_that_went_missing_is_a_fault_of_the_store() {
+    let store = Failing { loses_coins: true, ..Failing::default() };
+    let mut world = World::over(World::easy().chain, store.clone());
+    world.mine_empty(3);
+    let fork = world.tip();
+    let payment = world.pay(&[world.reward_at(1)], vec![to(&Key::new(1), coins(50))]);
+    let spending = world.mine(vec![payment]);
+    let rival = world.mine_on(fork, Vec::new());
+    let mut bad = world.draft_on(rival.hash(), Vec::new());
+    bad.coinbase.outputs = vec![to(&Key::new(1), coins(51))];
+    seal(&mut bad);
+    match world.submit(&bad) {
+        Err(SubmitError::Storage(error)) => assert!(error.to_string().contains("damaged"), "{error}"),
+        other => panic!("expected a fault of the store, got: {other:?}"),
+    }
+    assert!(!world.is_marked(&spending) && world.is_marked(&bad));
 }
 
 #[test]
