@@ -433,7 +433,9 @@ impl<S: Store> Ledger<S> {
                 self.mark_invalid(id)?;
                 return Err(error);
             }
-            (Err(error), Some(id)) if self.chain.has_plant(Plant::BodyFaultOnHeader) => {
+            (Err(error @ SubmitError::WrongBody(_)), Some(id))
+                if self.chain.has_plant(Plant::BodyFaultOnHeader) =>
+            {
                 self.mark_invalid(id)?;
                 return Err(error);
             }
