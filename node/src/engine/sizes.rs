@@ -29,12 +29,15 @@ pub struct Size {
 pub struct EnginePlants {
     /// The mempool is not told that the tip has moved.
     pub stale_mempool: bool,
+    /// No limit holds for transactions whose parents are not here.
+    pub unbounded_orphans: bool,
 }
 
 impl<S: Store> Engine<S> {
     /// Makes the engine wrong on purpose. Nothing but the simulator calls this.
     pub const fn set_plants(&mut self, plants: EnginePlants) {
         self.plants = plants;
+        self.relay.plant_unbounded_orphans(plants.unbounded_orphans);
     }
 
     /// Everything that peers can make grow, with its limit.

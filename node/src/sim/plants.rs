@@ -28,12 +28,14 @@ pub enum Plant {
     LastSeenTie,
     /// The mempool does not follow the tip (threat M07).
     StaleMempool,
+    /// No limit holds for transactions whose parents are not here (threat P04).
+    UnboundedOrphans,
     /// A peer that is slow to answer is banned (threat P12).
     SlowPeerBanned,
 }
 
 /// All of them with the names by which `make soak PLANT=` knows them.
-const PLANTS: [(&str, Plant); 9] = [
+const PLANTS: [(&str, Plant); 10] = [
     ("floor-division", Plant::FloorDivision),
     ("duplicate-input", Plant::DuplicateInput),
     ("body-fault-on-header", Plant::BodyFaultOnHeader),
@@ -42,6 +44,7 @@ const PLANTS: [(&str, Plant); 9] = [
     ("missing-re-request", Plant::MissingRerequest),
     ("last-seen-tie", Plant::LastSeenTie),
     ("stale-mempool", Plant::StaleMempool),
+    ("unbounded-orphans", Plant::UnboundedOrphans),
     ("slow-peer-banned", Plant::SlowPeerBanned),
 ];
 
@@ -93,6 +96,9 @@ impl Plant {
     /// The switches of the node's engine.
     #[must_use]
     pub(super) const fn engine(self) -> EnginePlants {
-        EnginePlants { stale_mempool: matches!(self, Self::StaleMempool) }
+        EnginePlants {
+            stale_mempool: matches!(self, Self::StaleMempool),
+            unbounded_orphans: matches!(self, Self::UnboundedOrphans),
+        }
     }
 }

@@ -80,9 +80,15 @@ impl Relay {
             size("blocks that are being completed", self.builds.len(), builds::MAX_BUILDS),
             size("bytes of those", self.builds.bytes(), builds::MAX_BUILD_BYTES),
             size("orphan transactions", self.orphans.len(), orphans::MAX_ORPHANS),
+            size("orphans of one peer", self.orphans.most_of_one_peer(), orphans::MAX_ORPHANS_PER_PEER),
             size("bytes of orphan transactions", self.orphans.bytes(), orphans::MAX_ORPHAN_BYTES),
             size("transactions of users", self.own.len(), own::MAX_OWN),
         ]
+    }
+
+    /// Takes all limits off the orphans, for the simulator alone.
+    pub(super) const fn plant_unbounded_orphans(&mut self, is_unbounded: bool) {
+        self.orphans.is_unbounded = is_unbounded;
     }
 
     /// What blocks that are not complete hold, in bytes.

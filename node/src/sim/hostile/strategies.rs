@@ -29,6 +29,9 @@ use crate::{
 const SPAM_HEADERS: usize = 40;
 /// Transactions that a flooder sends in one turn.
 const FLOOD: usize = 4;
+/// Transactions without parents that a flooder sends in one turn: more than a peer may have waiting while one of their
+/// parents is asked for.
+const ORPHAN_FLOOD: usize = 20;
 
 impl Attacker {
     /// Whether it says that it has a better chain than there is.
@@ -42,7 +45,7 @@ impl Attacker {
         match self.strategy {
             Strategy::InvalidBlocks if self.chance.happens(1, 4) => self.bad_block(view),
             Strategy::InvalidTransactions => self.bad_transactions(view),
-            Strategy::Orphans => (0..FLOOD)
+            Strategy::Orphans => (0..ORPHAN_FLOOD)
                 .map(|_| {
                     let number = self.next_number();
                     Self::publish(forge::from_nothing(self.pay_to, number))
@@ -234,6 +237,8 @@ impl Attacker {
             Request::Blocks(hashes) => self.answer_blocks(hashes, view.best),
             Request::Compact(_) => Some(pushed()),
             Request::Missing(_) => Some(Response::Missing(Vec::new())),
+            // Whoever waits for the parents keeps the children.
+            Request::Transactions(_) if self.strategy == Strategy::Orphans => None,
             Request::Transactions(_) => Some(Response::Transactions(Vec::new())),
         }
     }
