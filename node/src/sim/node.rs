@@ -190,6 +190,8 @@ impl Node {
         };
         let anchor = ledger.active(Height::new(1)).map(|first| ledger.tree().node(first).header().time);
         self.pace.anchor(anchor);
+        let parent = ledger.tree().find(&tip.header.previous);
+        let below = parent.map_or(tip.header.time, |parent| ledger.tree().node(parent).header().time);
         while self.replay.height() > 0 && active(self.replay.height()) != Some(self.replay.tip()) {
             self.replay.undo();
             moved.reverted += 1;
@@ -203,7 +205,7 @@ impl Node {
         if self.replay.tip() != tip.id.hash {
             return Err("its active chain does not end at its tip".into());
         }
-        self.pace.check(&tip)?;
+        self.pace.check(&tip, below)?;
         self.compare_touched()?;
         Ok(moved)
     }

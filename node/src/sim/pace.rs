@@ -1,8 +1,9 @@
 //! How fast a chain may grow, whatever times its miners write (threat C07).
 //!
 //! ASERT counts from an anchor: a chain is ahead of its schedule only by as much as its target has fallen. So
-//! `height <= (tip time - anchor parent's time) / spacing + half-life / spacing * log2(anchor target / tip target) + 1`
-//! holds of every tip. Here it is asked with integers and a logarithm of its own.
+//! `height <= (time - anchor parent's time) / spacing + half-life / spacing * log2(anchor target / tip target) + 1`
+//! holds of every tip, where `time` is the later of the tip's and its parent's: the parent's sets the tip's target, and
+//! a tip may be older than its parent. Here it is asked with integers and a logarithm of its own.
 
 use chain::{ledger::Tip, params::Params, pow::CompactTarget, time::Time};
 
@@ -39,13 +40,14 @@ impl Pace {
     ///
     /// # Errors
     /// How far it is above it.
-    pub(super) fn check(&self, tip: &Tip) -> Result<(), String> {
+    pub(super) fn check(&self, tip: &Tip, parent_time: Time) -> Result<(), String> {
         let Some(anchor_time) = self.anchor_time.filter(|_| self.half_life_secs > 0) else { return Ok(()) };
         let (Some(easiest), Some(now)) = (leading(self.anchor_bits), leading(tip.header.bits)) else {
             return Ok(());
         };
         let parent_secs = i128::from(anchor_time.secs()) - self.spacing_secs;
-        let elapsed_ms = (i128::from(tip.header.time.secs()) - parent_secs) * 1_000;
+        let latest = tip.header.time.max(parent_time);
+        let elapsed_ms = (i128::from(latest.secs()) - parent_secs) * 1_000;
         let harder_ms = (self.half_life_secs * 1_000 * log2(easiest, now)) >> LOG_BITS;
         let allowed_ms = elapsed_ms + harder_ms + self.spacing_secs * 1_000 + SLACK_MS;
         let height = i128::from(tip.id.height.get());
