@@ -26,6 +26,7 @@ mod plants;
 mod replay;
 mod scenario;
 mod trace;
+mod traffic;
 mod wallets;
 mod words;
 mod world;
