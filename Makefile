@@ -28,6 +28,9 @@ LOCKED := $(if $(CI),--locked)
 # How many rounds of `make crash`, and the seed of the first one, to run it again: make crash ROUNDS=1 SEED=7
 ROUNDS ?= 50
 SEED ?=
+# How many simulated networks of `make soak`, and which bug is planted in one of their nodes (make -s plants).
+SEEDS ?= 1000
+PLANT ?=
 # Arguments for the devnet: make devnet ARGS="--nodes 6 --datadir /tmp/devnet"; the parts to measure for bench.
 ARGS ?=
 
@@ -67,6 +70,15 @@ limits: prepare ## write docs/limits.md anew from the sources
 .PHONY: crash
 crash: build failpoints ## kill nodes at every write, fill disks, tear files (ROUNDS=50 SEED=...)
 	@cargo run --release $(LOCKED) --package tests --bin crash -- --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED) --no-deep)
+
+# Built with the same features as the fail points, so that the libraries are compiled once for both.
+.PHONY: soak
+soak: prepare ## simulate networks with faults and hostile peers (SEEDS=1000 SEED=first PLANT=name)
+	@cargo run --release $(LOCKED) --package tests --features faults --bin soak -- --seeds $(SEEDS) $(if $(SEED),--seed $(SEED)) $(if $(PLANT),--plant $(PLANT))
+
+.PHONY: plants
+plants: prepare ## print the bugs that `make soak PLANT=name` can plant
+	@cargo run --quiet --release $(LOCKED) --package tests --features faults --bin soak -- --plants
 
 .PHONY: bench
 bench: build ## measure (at most 15 minutes), write bench.json, print the table (ARGS="connect mempool")
