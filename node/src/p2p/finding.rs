@@ -344,7 +344,7 @@ impl Service {
         let Some(ip) = exchange.ip else { return Vec::new() };
         for (port, carrier) in &request.listening {
             let address = NetAddress::new(ip, *port, *carrier);
-            if !outbound && exchange.budget.take(now.monotonic_ms) {
+            if !outbound && *carrier == Carrier::Tcp && exchange.budget.take(now.monotonic_ms) {
                 self.finding.book.add(address, ip, now.unix_secs);
                 if exchange.reachable.len() < MAX_LISTENING && !exchange.reachable.contains(&address) {
                     exchange.reachable.push(address);
@@ -368,7 +368,12 @@ impl Service {
         let Some(ip) = exchange.ip else { return };
         let mut new = 0_u64;
         for address in addresses {
-            if exchange.budget.take(now.monotonic_ms) && self.finding.book.add(*address, ip, now.unix_secs) {
+            // What this build cannot dial has no place in its book.
+            let can_dial = address.carrier() == Carrier::Tcp;
+            if exchange.budget.take(now.monotonic_ms)
+                && can_dial
+                && self.finding.book.add(*address, ip, now.unix_secs)
+            {
                 new += 1;
             }
         }
