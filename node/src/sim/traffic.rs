@@ -242,6 +242,7 @@ impl World {
                 address: format!("/sim/{other}"),
                 outbound,
                 identity: self.identity(other).to_string(),
+                quota: other as u64,
             };
             self.give(end, message)?;
         }
