@@ -95,7 +95,7 @@ fn a_slow_and_lossy_network_still_agrees() {
     let [a, b] = ["a", "b"].map(|name| FullNode::start(&folder.path().join(name), &lab));
     a.connect(&b);
     for node in [&a, &b] {
-        node.rpc().setconditions("all".into(), Some(40), Some(20), Some(0.2), None).expect("it has a lab");
+        node.rpc().setconditions("all".into(), Some(40), Some(20), Some(0.02), None).expect("it has a lab");
     }
     let payee = Person::new(&chain.chain, "payee");
     for _ in 0..5 {
