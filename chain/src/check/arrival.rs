@@ -59,6 +59,16 @@ impl NewBlock {
         }
     }
 
+    /// How many transactions it has, the coinbase aside.
+    #[must_use]
+    pub const fn transaction_count(&self) -> usize {
+        match self {
+            Self::Encoded(block) => block.leaves.len(),
+            Self::Decoded(block) => block.transactions.len(),
+            Self::Assembled { transactions, .. } => transactions.len(),
+        }
+    }
+
     /// The block's bytes, and what is there of its transactions beside them. Nothing is encoded that came as bytes.
     pub(super) fn encode(self) -> (EncodedBlock, Parts) {
         match self {

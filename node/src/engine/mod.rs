@@ -21,6 +21,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chain::{
     block::Block,
+    check::NewBlock,
     error::SubmitError,
     hash::{BlockHash, TxId},
     ledger::{BlockId, Ledger, Submitted, Update},
@@ -334,25 +335,29 @@ impl<S: Store> Engine<S> {
 
     /// Gives a block to the ledger and sees to all that follows from it but its announcement.
     fn take_block(&mut self, block: Arc<Block>, now: Now) -> Result<Update, SubmitError> {
-        let Submitted { update, mut outcomes } = self.take_blocks(vec![block], now)?;
+        let Submitted { update, mut outcomes } = self.take_blocks(vec![Block::clone(&block).into()], now)?;
         match outcomes.pop() {
-            Some((_, Err(error))) => Err(error),
+            Some((_, Err(error))) => {
+                if let SubmitError::TooEarly { .. } = error {
+                    self.keep_early(Early::Block(block), now);
+                }
+                Err(error)
+            }
             _ => Ok(update),
         }
     }
 
-    /// As [`Self::take_block`], for blocks that came together: their signatures are verified together.
-    fn take_blocks(&mut self, blocks: Vec<Arc<Block>>, now: Now) -> Result<Submitted, StoreError> {
-        blocks.iter().for_each(|block| self.trails.arrived(block));
-        let copies = blocks.iter().map(|block| Block::clone(block)).collect();
-        let submitted = self.ledger.submit_many(copies, now.wall)?;
-        for (block, (hash, outcome)) in blocks.into_iter().zip(&submitted.outcomes) {
+    /// As [`Self::take_block`], for blocks that came together and whose headers are known: their signatures are
+    /// verified together.
+    fn take_blocks(&mut self, blocks: Vec<NewBlock>, now: Now) -> Result<Submitted, StoreError> {
+        for block in &blocks {
+            self.trails.arrived(block.header().hash(), block.transaction_count());
+        }
+        let submitted = self.ledger.submit_many(blocks, now.wall)?;
+        for (hash, outcome) in &submitted.outcomes {
             self.note_arrival(hash);
             if let Err(error) = outcome {
                 self.trails.refused(hash, error);
-            }
-            if let Err(SubmitError::TooEarly { .. }) = outcome {
-                self.keep_early(Early::Block(block), now);
             }
         }
         self.look_for_ready();

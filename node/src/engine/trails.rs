@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use chain::{block::Block, hash::BlockHash, hash::TxId, ledger::Update};
+use chain::{hash::BlockHash, hash::TxId, ledger::Update};
 use tracing::{Level, Span, field::Empty};
 
 use crate::{p2p::Peer, telemetry::TRAIL};
@@ -59,15 +59,14 @@ impl Trails {
     }
 
     /// The body of a block is here. Only the first word of it counts.
-    pub(super) fn arrived(&mut self, block: &Block) {
+    pub(super) fn arrived(&mut self, hash: BlockHash, transactions: usize) {
         if !is_followed() {
             return;
         }
-        let hash = block.hash();
         self.heard(hash, None);
         if let Some(trail) = self.open.get_mut(&hash).filter(|trail| !trail.is_here) {
             trail.is_here = true;
-            trail.block.record("transactions", block.transactions.len() as u64);
+            trail.block.record("transactions", transactions as u64);
             trail.stage = tracing::info_span!(target: TRAIL, parent: &trail.block, "connect");
         }
     }

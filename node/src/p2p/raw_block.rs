@@ -9,6 +9,7 @@ use std::{fmt, sync::Arc};
 use chain::{
     block::{Block, HEADER_BYTES, Header},
     encode::DecodeError,
+    encoded::EncodedBlock,
     hash::BlockHash,
 };
 
@@ -57,12 +58,13 @@ impl RawBlock {
         &self.bytes
     }
 
-    /// Reads the body. What comes out may take many times the bytes.
+    /// Walks over the body and finds its parts, as strictly as if it were decoded, which it is not: what is known
+    /// of it need not be, and what is not may take many times its bytes.
     ///
     /// # Errors
     /// [`DecodeError`] where the bytes are no block.
-    pub fn decode(&self) -> Result<Block, DecodeError> {
-        Block::from_bytes(&self.bytes)
+    pub fn walk(&self) -> Result<EncodedBlock, DecodeError> {
+        EncodedBlock::from_bytes(self.bytes.to_vec())
     }
 }
 

@@ -98,7 +98,7 @@ impl<S: Store> Engine<S> {
 
     fn check_found(&mut self, block: Block, now: Now) -> Result<CheckedBlock, SubmitError> {
         let header = block.header;
-        self.trails.arrived(&block);
+        self.trails.arrived(block.hash(), block.transactions.len());
         // Its outcome is told by the ledger below, but for a header that is refused.
         match self.ledger.submit_headers(&[header], now.wall) {
             Ok(_) => {}

@@ -144,7 +144,7 @@ impl<S: Store> Engine<S> {
         let hash = rebuild.hash();
         match rebuild.finish() {
             Ok(block) => {
-                self.trails.arrived(&block);
+                self.trails.arrived(block.hash(), block.transactions.len());
                 self.relay.arrived(&hash);
                 if self.would_lead(&block.header) {
                     self.push_early(&rebuild.relayed(), now);

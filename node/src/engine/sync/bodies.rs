@@ -1,12 +1,9 @@
 //! Bodies: served to peers as they lie on the disk, taken in undecoded, and connected in order.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chain::{
-    block::Block,
+    check::NewBlock,
     hash::BlockHash,
     ledger::{BlockId, Submitted},
     store::{Store, StoreError},
@@ -144,19 +141,20 @@ impl<S: Store> Engine<S> {
     pub(in crate::engine) fn connect_ready(&mut self, now: Now) -> Result<(), StoreError> {
         let ids = self.ready();
         let mut senders = BTreeMap::new();
-        let mut blocks: Vec<Arc<Block>> = Vec::with_capacity(ids.len());
+        let mut last = None;
+        let mut blocks: Vec<NewBlock> = Vec::with_capacity(ids.len());
         for (peer, raw) in self.window.take(&ids) {
-            match raw.decode() {
+            match raw.walk() {
                 Ok(block) => {
                     senders.insert(raw.hash(), peer);
-                    blocks.push(Arc::new(block));
+                    last = Some(peer);
+                    blocks.push(block.into());
                 }
                 // Says nothing about the header: another peer has the body (threat C12).
                 Err(error) => self.blame(peer, Misconduct::block(raw.hash(), &error)),
             }
         }
-        let payments = blocks.iter().map(|block| block.transactions.len() as u64).sum();
-        let last = blocks.last().and_then(|block| senders.get(&block.hash())).copied();
+        let payments = blocks.iter().map(|block| block.transaction_count() as u64).sum();
         let Submitted { update, outcomes } = self.take_blocks(blocks, now)?;
         for (hash, outcome) in &outcomes {
             let fault = match (outcome, update.refusal(hash)) {

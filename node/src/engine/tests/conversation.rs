@@ -134,7 +134,7 @@ fn c12_a_wrong_body_costs_its_sender_and_the_right_one_comes_from_another() {
     network.tamper = Some(|from, response| match response {
         Response::Blocks(blocks) if from == 2 => {
             let spoil = |raw: RawBlock| {
-                let mut block = raw.decode().expect("an honest body");
+                let mut block = raw.walk().and_then(|block| block.decode()).expect("an honest body");
                 block.coinbase.free[90] ^= 1;
                 RawBlock::from(&block)
             };

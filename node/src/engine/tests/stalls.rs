@@ -213,7 +213,7 @@ fn a_restarted_node_asks_only_for_what_it_lacks() {
 
 /// Changes a body in a way that its header does not show, or shows at once.
 fn spoil(way: u8, raw: &RawBlock) -> RawBlock {
-    let mut block = raw.decode().expect("an honest body");
+    let mut block = raw.walk().and_then(|block| block.decode()).expect("an honest body");
     let first: Option<&mut Transaction> = block.transactions.first_mut().map(std::sync::Arc::make_mut);
     match (way, first) {
         // Bytes that are no body at all.

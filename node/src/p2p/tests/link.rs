@@ -22,7 +22,7 @@ async fn two_nodes_exchange_every_message() {
         (compact(2), Response::Compact(CompactReply::Orphan)),
         (
             Request::Missing(MissingRequest { hash, indexes: vec![1, 5] }),
-            Response::Missing(vec![Arc::new(transaction(1)); 2]),
+            Response::Missing(vec![Arc::new(transaction(1)), Arc::new(transaction(1))]),
         ),
         (Request::Transactions(Vec::new()), Response::Transactions(vec![Arc::new(transaction(2))])),
     ];

@@ -243,7 +243,7 @@ fn p13_a_body_is_not_decoded_before_anybody_asks() {
     bytes.extend([0xff; 100]);
     let raw = RawBlock::from_bytes(bytes.clone()).expect("the header is all that is looked at");
     assert_eq!((raw.hash(), raw.bytes().len()), (header(1).hash(), 180));
-    assert!(raw.decode().is_err());
+    assert!(raw.walk().is_err());
     let message = Response::Blocks(vec![raw]);
     assert_eq!(Response::from_bytes(Kind::Blocks, &message.to_bytes()), Ok(message));
     assert!(RawBlock::from_bytes(&bytes[..79]).is_err());
