@@ -86,8 +86,8 @@ fn p12_flooders_are_banned_and_nobody_else() {
     let all = [
         (Strategy::InvalidTransactions, true),
         (Strategy::InvalidBlocks, true),
-        (Strategy::Mutator, true),
-        // These are banned only where they are asked for what they claim.
+        // These are banned only where they win a race, or are asked for what they claim.
+        (Strategy::Mutator, false),
         (Strategy::Liar, false),
         (Strategy::HeaderSpam, false),
         (Strategy::Unsolicited, false),
