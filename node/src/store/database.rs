@@ -17,7 +17,10 @@ use super::{
     codec::{read_coin, read_hash, read_number},
     failpoint,
     fault::{Fault, OpenStoreError},
-    options::{StoreOptions, block_cache, database_options, family_options, sorted_options, write_options},
+    options::{
+        FILES_A_COMPACTION, StoreOptions, block_cache, database_options, family_options, sorted_options,
+        write_options,
+    },
     schema::{CHAIN_KEY, COIN_KEY_BYTES, Family, SCHEMA_KEY, SCHEMA_VERSION, coin_key},
 };
 
@@ -218,6 +221,13 @@ impl Database {
         settle(&self.db)
     }
 
+    /// Merges the coins' files into their level, and says how many waited for that.
+    pub(super) fn merge_coins(&self) -> Result<MergedFiles, StoreError> {
+        let files = waiting_files(&self.db, self.family(Family::Coins)?)?;
+        self.compact(Family::Coins)?;
+        Ok(MergedFiles { files, most: FILES_A_COMPACTION.unsigned_abs() })
+    }
+
     /// The bytes of all files of the database.
     pub(super) fn disk_bytes(&self) -> Result<u64, StoreError> {
         folder_bytes(&self.path)
@@ -235,6 +245,23 @@ impl Database {
         }
         Ok(bytes)
     }
+}
+
+/// Files that were merged into the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MergedFiles {
+    /// How many waited to be merged.
+    pub files: u32,
+    /// How many the database lets wait before it merges them by itself.
+    pub most: u32,
+}
+
+/// How many files of a family wait to be merged.
+pub(super) fn waiting_files(db: &DB, family: &ColumnFamily) -> Result<u32, StoreError> {
+    let value = db.property_int_value_cf(family, &properties::num_files_at_level(0));
+    let what = || "the number of files".to_owned();
+    let files = value.map_err(|source| Fault::Read { what: what(), source })?.unwrap_or(0);
+    Ok(u32::try_from(files).unwrap_or(u32::MAX))
 }
 
 /// Removes a sorted file that a process was killed over: either the database has taken it in, as a copy, or its rows

@@ -63,6 +63,7 @@ use self::{
     schema::{BLOCKS_KEY, Family},
 };
 pub use self::{
+    database::MergedFiles,
     fault::OpenStoreError,
     files::FileError,
     lock::{DataDirLock, Holder, LOCK_FILE, LockError},
@@ -126,6 +127,16 @@ impl RocksStore {
     /// [`StoreError`].
     pub fn settle(&self) -> Result<(), StoreError> {
         self.shared.database.settle()
+    }
+
+    /// Merges the files of coins as the database does by itself when enough of them wait. For measurements, in which
+    /// this would come now and then, and be in one figure what all of them cause.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn merge(&self) -> Result<MergedFiles, StoreError> {
+        self.settle()?;
+        self.shared.database.merge_coins()
     }
 
     /// The memory that coins occupy before the database, in bytes, and how many of them await a flush.

@@ -47,7 +47,7 @@ const FILTER_BITS_PER_KEY: f64 = 10.0;
 const MAX_WAL_BYTES: u64 = 96 << 20;
 /// How many flushed files of a family are merged into the levels at once: more means that each coin is merged
 /// less often, and that a look-up asks more filters.
-const FILES_A_COMPACTION: i32 = 8;
+pub(super) const FILES_A_COMPACTION: i32 = 8;
 /// What an entry of the cache is expected to take, in bytes: RocksDB's data blocks.
 const CACHE_ENTRY_BYTES: usize = 4 << 10;
 /// RocksDB's own log file is cut at this size, in bytes.

@@ -16,10 +16,13 @@ use rocksdb::{
 
 use super::{
     super::{
-        database::{SortedOptions, folder_bytes, forget_sorted, settle},
+        database::{MergedFiles, SortedOptions, folder_bytes, forget_sorted, settle, waiting_files},
         fault::{Fault, OpenStoreError},
     },
-    options::{IndexOptions, block_cache, database_options, family_options, sorted_options, write_options},
+    options::{
+        IndexOptions, MAX_SORTED_RUNS, block_cache, database_options, family_options, sorted_options,
+        write_options,
+    },
     reading::IndexSnapshot,
     rows::Rows,
     schema::{CHAIN_KEY, Family, INDEX_VERSION, SCHEMA_KEY, TIP_KEY, read_tip, write_tip},
@@ -235,6 +238,15 @@ impl IndexDb {
     /// Writes what is in memory into files, and waits until no flush and no compaction is left to do.
     pub fn settle(&self) -> Result<(), StoreError> {
         settle(&self.db)
+    }
+
+    /// Merges all files of rows, and says how many waited for that.
+    pub fn merge(&self) -> Result<MergedFiles, StoreError> {
+        self.settle()?;
+        let rows = self.family(Family::Rows)?;
+        let files = waiting_files(&self.db, rows)?;
+        self.db.compact_range_cf::<&[u8], &[u8]>(rows, None, None);
+        Ok(MergedFiles { files, most: MAX_SORTED_RUNS.unsigned_abs() })
     }
 
     /// The bytes of all files of the index.

@@ -24,6 +24,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     super::{
+        database::MergedFiles,
         failpoint,
         fault::{Fault, OpenStoreError},
     },
@@ -93,6 +94,14 @@ impl IndexHandle {
     /// [`StoreError`].
     pub fn settle(&self) -> Result<(), StoreError> {
         self.database.settle()
+    }
+
+    /// Merges the index's files as its database does by itself when enough of them wait. For measurements.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn merge(&self) -> Result<MergedFiles, StoreError> {
+        self.database.merge()
     }
 
     /// The bytes of all files of the index.

@@ -17,7 +17,7 @@ const FILTER_BITS_PER_KEY: f64 = 10.0;
 const TRANSACTIONS_ALONE: &str = "cairn.transactions";
 /// From how many files of overlapping keys on they are merged: what an address's rows are gathered from. Fewer would
 /// have each row merged more often, which is most of what the index costs.
-const MAX_SORTED_RUNS: i32 = 16;
+pub(super) const MAX_SORTED_RUNS: i32 = 16;
 /// How far a scan reads ahead, in bytes.
 const SCAN_READAHEAD_BYTES: usize = 256 << 10;
 

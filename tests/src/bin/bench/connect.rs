@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use chain::{genesis::Chain, params::Params};
+use node::store::MergedFiles;
 use tempfile::TempDir;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     cpu::Taken,
     forge::Forge,
     funding::Funding,
-    house::{House, Indexes},
+    house::{Files, House, Indexes},
     payments::{FEE, Spendable, pay_all, scatter},
     say,
 };
@@ -51,6 +52,20 @@ pub fn connect(house: &mut House, blocks: &[Vec<u8>]) -> Result<Taken, Box<dyn E
     outcome.map(|()| taken)
 }
 
+/// What merging files costs each of `payments` that have just been connected: the share of it that those files
+/// have which they made, where the database merges when as many wait as it allows.
+pub fn merge_share(
+    bench: &Bench,
+    house: &mut House,
+    files: Files,
+    payments: usize,
+) -> Result<f64, Box<dyn Error>> {
+    house.settle()?;
+    let (taken, merged) = cpu::of(|| house.merge(files));
+    let MergedFiles { files, most } = merged?;
+    Ok(bench.unit.per_piece(taken, payments)? * f64::from(files) / f64::from(most))
+}
+
 impl World {
     /// Makes the chain, and measures.
     pub fn measure(bench: &mut Bench) -> Result<Self, Box<dyn Error>> {
@@ -74,13 +89,17 @@ impl World {
         let (count, coin_bytes) = house.coins()?;
         let bytes = house.disk_bytes()?;
         bench.put_ratio("coin_bytes", coin_bytes, count)?;
-        // To count the coins was to read them all.
+        // To count the coins was to read them all. All runs begin with merged files.
+        house.merge(Files::Coins)?;
         house = house.reopen()?;
+        bench.renew_unit()?;
         say("  connecting ...");
         let taken = connect(&mut house, &payments)?;
         bench.put("connect_cold_per_verify", bench.unit.per_piece(taken, PAYMENTS)?);
         let per_sec = f64::from(u32::try_from(PAYMENTS)?) / taken.wall.as_secs_f64();
         bench.put("connect_cold_per_sec", per_sec);
+        let merge = merge_share(bench, &mut house, Files::Coins, PAYMENTS)?;
+        bench.put("merge_coins_per_verify", merge);
 
         house = house.reopen()?;
         let grown = house.disk_bytes()?.saturating_sub(bytes);
@@ -92,21 +111,25 @@ impl World {
 
 /// The same blocks once more, with indexes.
 pub fn measure_indexed(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
-    let unit = bench.unit;
     let world = bench.take_world()?;
     let folder = tempfile::tempdir()?;
     let mut house = House::open(folder.path(), world.forge.chain(), Indexes::On)?;
     house.submit(&world.funding)?;
     let mut house = house.reopen()?;
+    let unit = bench.renew_unit()?;
     say("  connecting with indexes ...");
     let bytes = house.disk_bytes()?;
     let coins_bytes = house.coins()?.1;
+    house.merge(Files::Coins)?;
+    house.merge(Files::Index)?;
     house = house.reopen()?;
     let taken = connect(&mut house, &world.payments)?;
     house = house.reopen()?;
     let grown = house.disk_bytes()?.saturating_sub(bytes);
     let coins_grown = house.coins()?.1.saturating_sub(coins_bytes);
     bench.put("connect_cold_indexed_per_verify", unit.per_piece(taken, PAYMENTS)?);
+    let merge = merge_share(bench, &mut house, Files::Index, PAYMENTS)?;
+    bench.put("merge_index_per_verify", merge);
     bench.put_ratio("payment_indexed_bytes", grown.saturating_sub(coins_grown), PAYMENTS as u64)?;
     bench.world = Some(world);
     Ok(())

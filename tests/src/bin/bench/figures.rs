@@ -1,7 +1,7 @@
 //! What each figure says.
 
 /// Names and meanings, in the order of the table.
-pub const MEANINGS: [(&str, &str); 41] = [
+pub const MEANINGS: [(&str, &str); 46] = [
     (
         "nonce_per_digest_loop",
         "one thread's nonce search : a plain loop over the digest (x faster, best of 5)",
@@ -15,7 +15,12 @@ pub const MEANINGS: [(&str, &str); 41] = [
         "CPU a payment to connect blocks, 200,000 over 1,000,000 coins, nothing cached, no indexes : unit",
     ),
     ("connect_cold_per_sec", "payments a second on the wall in that run, all cores"),
+    (
+        "merge_coins_per_verify",
+        "what merging the files of coins costs a payment on top, as often as the database does it : unit",
+    ),
     ("connect_cold_indexed_per_verify", "the same with indexes, until they are at the tip : unit"),
+    ("merge_index_per_verify", "what merging the index's files costs a payment on top : unit"),
     (
         "connect_warm_per_verify",
         "CPU a payment of blocks whose payments all waited, one flush at the end : unit",
@@ -31,8 +36,11 @@ pub const MEANINGS: [(&str, &str); 41] = [
     ("accept_50k_per_verify", "the same where 50,000 wait : unit"),
     ("accept_200k_per_verify", "the same where 200,000 wait : unit"),
     ("connect_1m_per_verify", "CPU a payment to connect blocks, 100,000 over 1,000,000 coins : unit"),
+    ("merge_1m_per_verify", "merging on top, as above : unit"),
     ("connect_4m_per_verify", "the same over 4,000,000 coins : unit"),
+    ("merge_4m_per_verify", "merging on top : unit"),
     ("connect_10m_per_verify", "the same over 10,000,000 coins : unit"),
+    ("merge_10m_per_verify", "merging on top : unit"),
     ("coin_bytes", "the database's files of coins, quiet, two coins a transaction : coins (bytes)"),
     ("payment_bytes", "growth of all files but those of coins by those payments : payments (bytes)"),
     ("payment_indexed_bytes", "the same with indexes (bytes)"),

@@ -4,10 +4,10 @@ use std::error::Error;
 
 use crate::{
     Bench,
-    connect::{PAYMENTS_A_BLOCK, chain, connect},
+    connect::{PAYMENTS_A_BLOCK, chain, connect, merge_share},
     forge::Forge,
     funding::Funding,
-    house::{House, Indexes},
+    house::{Files, House, Indexes},
     payments::{FEE, Spendable, pay_all, scatter},
     say,
 };
@@ -16,18 +16,18 @@ use crate::{
 const PAYMENTS: usize = 100_000;
 /// Outputs of the transactions that make the coins.
 const OUTPUTS: usize = 20;
-/// The sizes, and the figure of each.
-const SIZES: [(&str, usize); 3] = [
-    ("connect_1m_per_verify", 1_000_000),
-    ("connect_4m_per_verify", 4_000_000),
-    ("connect_10m_per_verify", 10_000_000),
+/// The sizes, and the figures of each.
+const SIZES: [(&str, &str, usize); 3] = [
+    ("connect_1m_per_verify", "merge_1m_per_verify", 1_000_000),
+    ("connect_4m_per_verify", "merge_4m_per_verify", 4_000_000),
+    ("connect_10m_per_verify", "merge_10m_per_verify", 10_000_000),
 ];
 
 /// At which size a coin is spent: at each size it is every so-many-th of all coins that there are then.
 fn spent_at(number: usize) -> Option<usize> {
     (0..)
         .zip(SIZES)
-        .find(|(at, (_, coins))| *coins > number && number % (coins / PAYMENTS) == *at)
+        .find(|(at, (_, _, coins))| *coins > number && number % (coins / PAYMENTS) == *at)
         .map(|(at, _)| at)
 }
 
@@ -39,7 +39,7 @@ pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     let mut house = House::open(folder.path(), &chain, Indexes::Off)?;
     let mut spendable: Vec<Spendable> = Vec::new();
     let mut coins = 0;
-    for (at, (name, size)) in (0..).zip(SIZES) {
+    for (at, (name, merge_name, size)) in (0..).zip(SIZES) {
         say(&format!("  making coins up to {size} ..."));
         let funding = Funding {
             coins: coins..size,
@@ -57,10 +57,14 @@ pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
         }
         let payments = pay_all(&chain, &scatter(&now), |_| FEE)?;
         let blocks = forge.blocks(&payments, PAYMENTS_A_BLOCK)?;
+        house.merge(Files::Coins)?;
         house = house.reopen()?;
+        bench.renew_unit()?;
         say("  connecting ...");
         let taken = connect(&mut house, &blocks)?;
         bench.put(name, bench.unit.per_piece(taken, payments.len())?);
+        let merge = merge_share(bench, &mut house, Files::Coins, payments.len())?;
+        bench.put(merge_name, merge);
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use miner::{Template, TemplateRequest};
 use node::{
     engine::mempool::Mempool,
     store::{
-        RocksStore, StoreOptions,
+        MergedFiles, RocksStore, StoreOptions,
         index::{self, IndexHandle, IndexOptions},
     },
 };
@@ -43,6 +43,15 @@ pub enum Indexes {
     On,
     /// None.
     Off,
+}
+
+/// Which files are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// The store's, of coins.
+    Coins,
+    /// The index's.
+    Index,
 }
 
 /// A ledger over a store on the disk, and a mempool.
@@ -140,6 +149,16 @@ impl House {
             handle.settle()?;
         }
         Ok(self.ledger.store().settle()?)
+    }
+
+    /// Merges what waits in the database's files: of the coins, or else of the index.
+    pub fn merge(&mut self, what: Files) -> Result<MergedFiles, Failure> {
+        self.settle()?;
+        match (what, &self.index) {
+            (Files::Coins, _) => Ok(self.ledger.store().merge()?),
+            (Files::Index, Some((handle, _))) => Ok(handle.merge()?),
+            (Files::Index, None) => Err("there is no index".into()),
+        }
     }
 
     /// Takes a transaction as it comes from the wire into the mempool.

@@ -45,6 +45,13 @@ impl Bench {
         self.figures.insert(name, figure);
     }
 
+    /// Measures the unit anew, right before what it is the unit of: a processor's clock is not the same all the time.
+    fn renew_unit(&mut self) -> Result<Unit, Box<dyn Error>> {
+        self.unit = Unit::measure()?;
+        say(&format!("  the unit is {:.1} us now", self.unit.micros()));
+        Ok(self.unit)
+    }
+
     /// Notes a quotient.
     fn put_ratio(&mut self, name: &'static str, sum: u64, count: u64) -> Result<(), Box<dyn Error>> {
         let ratio = f64::from(u32::try_from(sum)?) / f64::from(u32::try_from(count)?);

@@ -9,7 +9,7 @@ use crate::{
     connect::{PAYMENTS_A_BLOCK, World, connect},
     cpu,
     cpu::Unit,
-    house::House,
+    house::{Files, House},
     payments::pay_all,
     say,
 };
@@ -54,7 +54,6 @@ fn accept_singly(
 /// Measures all of it, on the world's ledger.
 pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     let mut world = bench.take_world()?;
-    let unit = bench.unit;
     let most = WAITING_THEN.iter().map(|(_, waiting)| *waiting).max().unwrap_or(0);
     let coins = world.coins.get(..most + MORE * WAITING_THEN.len()).ok_or("too few coins to spend")?;
     let transactions = pay_all(world.forge.chain(), coins, fee)?;
@@ -63,11 +62,13 @@ pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     // What was connected before is not to be in any memory.
     world.house = world.house.reopen()?;
 
+    let unit = bench.renew_unit()?;
     say("  accepting one by one ...");
     bench.put("accept_per_verify", accept_singly(&mut world.house, unit, first)?);
     say("  making templates ...");
     bench.put("template_ms", template_ms(&mut world)?);
     world.house.clear();
+    let unit = bench.renew_unit()?;
     say("  accepting in batches ...");
     let bytes = bytes_of(second);
     let (taken, outcome) =
@@ -76,6 +77,7 @@ pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     bench.put("accept_batch_per_verify", unit.per_piece(taken, WAITING)?);
     world.house.clear();
 
+    let unit = bench.renew_unit()?;
     say("  accepting where many wait ...");
     let mut filling = waiting;
     for ((name, then), more) in WAITING_THEN.into_iter().zip(more.chunks(MORE)) {
@@ -88,9 +90,13 @@ pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
 
     say("  connecting what waits ...");
     let blocks = wait_in_blocks(&mut world, first)?;
+    world.house.merge(Files::Coins)?;
+    let unit = bench.renew_unit()?;
     let taken = connect(&mut world.house, &blocks)?;
     bench.put("connect_warm_per_verify", unit.per_piece(taken, first.len())?);
     let blocks = wait_in_blocks(&mut world, second)?;
+    world.house.merge(Files::Coins)?;
+    let unit = bench.renew_unit()?;
     let house = &mut world.house;
     let (taken, outcome) = cpu::of(|| {
         blocks.iter().try_for_each(|block| house.submit_one(block))?;
