@@ -18,6 +18,7 @@ use tests::{
     full_node::{FullNode, settings},
     keys::{Person, to_hex},
     mining::Draft,
+    wait::until,
 };
 
 /// Calls methods and remembers which.
@@ -389,6 +390,18 @@ fn network(caller: &Caller, peer: &FullNode, node: &FullNode) {
     assert_eq!(info["connections"], 1);
     assert_eq!(caller.call("addnode", json!([address, "remove"])), Value::Null);
     caller.refused("addnode", json!([address, "remove"]), code::NODE_NOT_ADDED);
+    assert_eq!(caller.call("setban", json!(["192.0.2.0/24", "add", 3_600])), Value::Null);
+    let bans = caller.call("listbanned", json!([]));
+    has("listbanned", &bans[0], &["address", "banned_until"]);
+    assert_eq!(bans[0]["address"], "192.0.2.0/24");
+    assert_eq!(caller.call("clearbanned", json!([])), Value::Null);
+    assert_eq!(caller.call("listbanned", json!([])), json!([]));
+    assert_eq!(caller.call("disconnectnode", json!(["", peers[0]["id"]])), Value::Null);
+    until("the peer is gone", || match node.rpc().getconnectioncount() {
+        Ok(0) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    caller.refused("disconnectnode", json!(["", peers[0]["id"]]), code::NODE_NOT_CONNECTED);
 }
 
 #[test]

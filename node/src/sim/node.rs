@@ -133,8 +133,10 @@ impl Node {
     pub(super) fn feed(&mut self, event: Event, now_ms: u64) -> Result<Vec<Action>, StoreError> {
         let now = self.now(now_ms);
         let Some(engine) = &mut self.engine else { return Ok(Vec::new()) };
+        let is_tick = matches!(event, Event::Tick);
         let mut actions = engine.on(event, now)?;
-        if self.plant == Some(Plant::LastSeenTie) {
+        // Once a second: its announcements are events again, and two tips as good as each other would have no end.
+        if is_tick && self.plant == Some(Plant::LastSeenTie) {
             actions.extend(self.prefer_last(now_ms)?);
         }
         Ok(actions)

@@ -258,7 +258,7 @@ pub struct MergedFiles {
 
 /// How many files of a family wait to be merged.
 pub(super) fn waiting_files(db: &DB, family: &ColumnFamily) -> Result<u32, StoreError> {
-    let value = db.property_int_value_cf(family, &properties::num_files_at_level(0));
+    let value = db.property_int_value_cf(family, properties::num_files_at_level(0));
     let what = || "the number of files".to_owned();
     let files = value.map_err(|source| Fault::Read { what: what(), source })?.unwrap_or(0);
     Ok(u32::try_from(files).unwrap_or(u32::MAX))

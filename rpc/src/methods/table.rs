@@ -207,7 +207,7 @@ macro_rules! method_table {
                 /// Example: `cairn rpc listbanned`
                 listbanned() -> Vec<BanInfo> = network::listbanned;
 
-                /// Ends all bans.
+                /// Ends all bans at once, those for misconduct too.
                 /// Example: `cairn rpc clearbanned`
                 clearbanned() -> () = network::clearbanned;
 
