@@ -14,8 +14,9 @@ use crate::p2p::{
     wire::{Request, Status},
 };
 
-/// How often a peer is told our tip, so that a lost announcement is found out.
-pub(super) const STATUS_INTERVAL_MS: u64 = 10_000;
+/// How often a peer is told our tip, so that an announcement that was lost, or came when the peer's clock was wrong, is
+/// found out, and the best tip is everywhere within ten seconds.
+pub(super) const STATUS_INTERVAL_MS: u64 = 5_000;
 /// When a request is given up, whatever the network says of it.
 pub(super) const REQUEST_DEADLINE_MS: u64 = 45_000;
 
