@@ -159,15 +159,20 @@ impl Database {
         options: &ReadOptions,
     ) -> Result<Vec<Option<Coin>>, StoreError> {
         let family = self.family(Family::Coins)?;
+        let read = |(outpoint, value): (&OutPoint, Result<Option<DBPinnableSlice<'_>>, _>)| {
+            let what = || format!("the coin {outpoint}");
+            let value = value.map_err(|source| Fault::Read { what: what(), source })?;
+            let coin = value.map(|bytes| read_coin(&bytes)).transpose();
+            Ok(coin.map_err(|why| Fault::damaged(what(), why))?)
+        };
+        if let [outpoint] = outpoints {
+            // What a batch of look-ups prepares costs more than one look-up.
+            let value = self.db.get_pinned_cf_opt(family, coin_key(outpoint), options);
+            return Ok(vec![read((outpoint, value))?]);
+        }
         let look_up = |chunk: &[OutPoint]| {
             let keys: Vec<[u8; COIN_KEY_BYTES]> = chunk.iter().map(coin_key).collect();
             let values = self.db.batched_multi_get_cf_opt(family, &keys, sorted, options);
-            let read = |(outpoint, value): (&OutPoint, Result<Option<DBPinnableSlice<'_>>, _>)| {
-                let what = || format!("the coin {outpoint}");
-                let value = value.map_err(|source| Fault::Read { what: what(), source })?;
-                let coin = value.map(|bytes| read_coin(&bytes)).transpose();
-                Ok(coin.map_err(|why| Fault::damaged(what(), why))?)
-            };
             chunk.iter().zip(values).map(read).collect::<Result<Vec<_>, StoreError>>()
         };
         if outpoints.len() <= COINS_PER_LOOKUP {

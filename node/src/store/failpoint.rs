@@ -15,7 +15,7 @@
 #[cfg(test)]
 pub(crate) use self::armed::{arm, disarm};
 #[cfg(any(test, feature = "failpoints"))]
-pub(crate) use self::armed::{beat, hit};
+pub(crate) use self::armed::{beat, hit, is_armed};
 
 /// The environment variable that arms a fail point.
 #[cfg(any(test, feature = "failpoints"))]
@@ -93,6 +93,13 @@ pub const PARTS: &[&str] = &["engine", "network", "rpc", "reading", "indexer", "
 #[cfg(not(any(test, feature = "failpoints")))]
 #[inline(always)]
 pub(crate) const fn beat(_part: &'static str) {}
+
+/// Whether the environment arms a point of this write; without the feature there is none.
+#[cfg(not(any(test, feature = "failpoints")))]
+#[inline(always)]
+pub(crate) const fn is_armed(_write: &str) -> bool {
+    false
+}
 
 /// Passes the fail point `name`; without the feature there is none.
 ///

@@ -38,7 +38,7 @@ use rocksdb::{
     BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, ReadOptions, WriteOptions,
 };
 
-use super::schema::Family;
+use super::{failpoint::is_armed, schema::Family};
 
 /// Bits of filter a key: about one look-up in a hundred for a key that is not there reads a block in vain.
 const FILTER_BITS_PER_KEY: f64 = 10.0;
@@ -64,7 +64,7 @@ const SCAN_READAHEAD_BYTES: usize = 1 << 20;
 
 /// From how many changed coins on a flush writes a sorted file, past the database's log and its memory: below, waiting
 /// for the disk and one more file among those that a look-up asks would cost more than that saves. Tests have few
-/// coins, and go both ways.
+/// coins.
 const SORTED_FILE_COINS: usize = if cfg!(any(test, feature = "failpoints")) { 8 } else { 65_536 };
 
 /// What an operator may choose. The defaults suit four nodes on one laptop.
@@ -92,7 +92,8 @@ impl Default for StoreOptions {
             block_cache_bytes: 128 << 20,
             write_buffer_bytes: 64 << 20,
             max_open_files: 64,
-            sorted_file_coins: SORTED_FILE_COINS,
+            // Whoever arms a point of the other way of flushing wants to come there.
+            sorted_file_coins: if is_armed("coins.flush") { usize::MAX } else { SORTED_FILE_COINS },
         }
     }
 }

@@ -70,18 +70,28 @@ fn act(action: Action) -> io::Result<()> {
     }
 }
 
+/// What the environment arms.
+fn armed() -> &'static Result<Option<Point>, String> {
+    static ARMED: OnceLock<Result<Option<Point>, String>> = OnceLock::new();
+    ARMED.get_or_init(|| std::env::var(VARIABLE).ok().map(|text| parse(&text)).transpose())
+}
+
+/// Whether the environment arms a point of this write, named without its `before` or `after`.
+pub(crate) fn is_armed(write: &str) -> bool {
+    let of_write = |point: &Point| point.name.strip_prefix(write).is_some_and(|rest| rest.starts_with('.'));
+    armed().as_ref().is_ok_and(|point| point.as_ref().is_some_and(of_write))
+}
+
 /// Passes the fail point `name`: nothing, unless it is armed and this is the visit it waits for.
 ///
 /// # Errors
 /// What a full disk gives, where that was asked for; or that the environment arms no point that exists.
 pub(crate) fn hit(name: &'static str) -> io::Result<()> {
-    static ARMED: OnceLock<Result<Option<Point>, String>> = OnceLock::new();
     static VISITS: AtomicU64 = AtomicU64::new(0);
     if !NAMES.contains(&name) {
         return Err(io::Error::other(format!("the fail point {name} is not in the list")));
     }
-    let armed = ARMED.get_or_init(|| std::env::var(VARIABLE).ok().map(|text| parse(&text)).transpose());
-    match armed {
+    match armed() {
         Err(why) => return Err(io::Error::other(why.clone())),
         Ok(Some(point)) if point.name == name => {
             if VISITS.fetch_add(1, Ordering::SeqCst) + 1 == point.count {
