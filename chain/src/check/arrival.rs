@@ -17,16 +17,35 @@ pub enum NewBlock {
     Encoded(EncodedBlock),
     /// Decoded, or made here.
     Decoded(Block),
-    /// Put together of transactions that were checked before, on the same chain: a block that a peer only named
-    /// the transactions of. They are neither decoded nor hashed nor checked again.
+    /// Put together here, since a peer only named most of its transactions.
     Assembled {
         /// The header.
         header: Header,
         /// The coinbase.
         coinbase: Coinbase,
         /// All other transactions, in their order.
-        transactions: Vec<Arc<CheckedTransaction>>,
+        transactions: Vec<Piece>,
     },
+}
+
+/// A transaction of a block that is put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// One that was checked before, on the same chain: it is neither hashed nor checked again.
+    Checked(Arc<CheckedTransaction>),
+    /// One that came with the block.
+    Plain(Arc<Transaction>),
+}
+
+impl Piece {
+    /// The transaction itself.
+    #[must_use]
+    pub fn transaction(&self) -> &Arc<Transaction> {
+        match self {
+            Self::Checked(checked) => checked.transaction(),
+            Self::Plain(transaction) => transaction,
+        }
+    }
 }
 
 impl From<EncodedBlock> for NewBlock {
@@ -45,7 +64,20 @@ impl From<Block> for NewBlock {
 pub(super) enum Parts {
     Encoded,
     Decoded(Vec<Arc<Transaction>>),
-    Checked(Vec<Arc<CheckedTransaction>>),
+    Pieces(Vec<Piece>),
+}
+
+impl Parts {
+    /// The transaction at this place, where it was checked before.
+    pub(super) fn checked(&self, index: usize) -> Option<&Arc<CheckedTransaction>> {
+        match self {
+            Self::Pieces(pieces) => match pieces.get(index)? {
+                Piece::Checked(checked) => Some(checked),
+                Piece::Plain(_) => None,
+            },
+            Self::Encoded | Self::Decoded(_) => None,
+        }
+    }
 }
 
 impl NewBlock {
@@ -78,8 +110,8 @@ impl NewBlock {
                 (encoded, Parts::Decoded(transactions))
             }
             Self::Assembled { header, coinbase, transactions } => {
-                let plain = transactions.iter().map(|checked| checked.transaction().as_ref());
-                (encode(header, coinbase, plain), Parts::Checked(transactions))
+                let plain = transactions.iter().map(|piece| piece.transaction().as_ref());
+                (encode(header, coinbase, plain), Parts::Pieces(transactions))
             }
         }
     }

@@ -170,14 +170,13 @@ fn check_coinbase(outputs: &[Output], max_supply: Amount) -> Result<Amount, Bloc
 fn hash_leaves(encoded: &[u8], coinbase: Range<usize>, leaves: &[Leaf], parts: &Parts) -> Vec<[u8; 32]> {
     let mut hashes = vec![[0; 32]; 1 + leaves.len()];
     hashes[0] = sha256d(&encoded[coinbase]);
-    if let Parts::Checked(transactions) = parts {
-        for (hash, checked) in hashes[1..].iter_mut().zip(transactions) {
-            *hash = checked.witness_txid().to_bytes();
-        }
-        return hashes;
-    }
-    let pairs = hashes[1..].par_iter_mut().zip(leaves).with_min_len(LEAST_SHARE);
-    pairs.for_each(|(hash, leaf)| *hash = sha256d(&encoded[leaf.bytes.clone()]));
+    let pairs = hashes[1..].par_iter_mut().zip(leaves).enumerate().with_min_len(LEAST_SHARE);
+    pairs.for_each(|(index, (hash, leaf))| {
+        *hash = match parts.checked(index) {
+            Some(checked) => checked.witness_txid().to_bytes(),
+            None => sha256d(&encoded[leaf.bytes.clone()]),
+        };
+    });
     hashes
 }
 
@@ -190,6 +189,9 @@ fn check_transactions(
     verdicts: &VerdictCache,
 ) -> Result<Vec<Arc<CheckedTransaction>>, BlockError> {
     let check = |index: usize| {
+        if let Some(checked) = parts.checked(index) {
+            return Ok(Arc::clone(checked));
+        }
         let (leaf, witness_txid) = (&leaves[index], WitnessTxId::from_bytes(hashes[index]));
         if let Some(known) = verdicts.find(&witness_txid) {
             return Ok(Arc::clone(known.checked()));
@@ -197,7 +199,7 @@ fn check_transactions(
         let bytes = &encoded[leaf.bytes.clone()];
         let transaction = match &parts {
             Parts::Decoded(transactions) => Arc::clone(&transactions[index]),
-            Parts::Checked(transactions) => return Ok(Arc::clone(&transactions[index])),
+            Parts::Pieces(pieces) => Arc::clone(pieces[index].transaction()),
             Parts::Encoded => {
                 let decoded = Transaction::from_bytes(bytes);
                 Arc::new(decoded.expect("the encoding was read as strictly when the block came"))

@@ -12,7 +12,7 @@ mod run;
 mod spending;
 mod verdict;
 
-pub use arrival::NewBlock;
+pub use arrival::{NewBlock, Piece};
 pub use body::CheckedBlock;
 pub(crate) use contextual::check_header_on;
 pub use contextual::{HeaderContext, check_header, check_work};

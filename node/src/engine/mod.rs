@@ -335,14 +335,18 @@ impl<S: Store> Engine<S> {
 
     /// Gives a block to the ledger and sees to all that follows from it but its announcement.
     fn take_block(&mut self, block: Arc<Block>, now: Now) -> Result<Update, SubmitError> {
-        let Submitted { update, mut outcomes } = self.take_blocks(vec![Block::clone(&block).into()], now)?;
+        let outcome = self.take_new(Block::clone(&block).into(), now);
+        if let Err(SubmitError::TooEarly { .. }) = outcome {
+            self.keep_early(Early::Block(block), now);
+        }
+        outcome
+    }
+
+    /// As [`Self::take_block`], but a block that comes too early is not kept.
+    fn take_new(&mut self, block: NewBlock, now: Now) -> Result<Update, SubmitError> {
+        let Submitted { update, mut outcomes } = self.take_blocks(vec![block], now)?;
         match outcomes.pop() {
-            Some((_, Err(error))) => {
-                if let SubmitError::TooEarly { .. } = error {
-                    self.keep_early(Early::Block(block), now);
-                }
-                Err(error)
-            }
+            Some((_, Err(error))) => Err(error),
             _ => Ok(update),
         }
     }

@@ -140,14 +140,21 @@ impl<S: Store> Engine<S> {
     }
 
     fn take_checked(&mut self, block: CheckedBlock, now: Now) -> Result<Update, SubmitError> {
+        let update = self.connect_checked(block, now)?;
+        if update.moved_tip() {
+            self.announce_tip(None, now)?;
+        }
+        Ok(update)
+    }
+
+    /// Gives a block to the ledger that was held against the isolated rules, and sees to all that follows from it
+    /// but its announcement.
+    pub(super) fn connect_checked(&mut self, block: CheckedBlock, now: Now) -> Result<Update, SubmitError> {
         let hash = block.hash();
         let update = self.ledger.submit_checked(block, now.wall)?;
         self.note_arrival(&hash);
         self.look_for_ready();
         self.follow_update(&update, now)?;
-        if update.moved_tip() {
-            self.announce_tip(None, now)?;
-        }
         Ok(update)
     }
 

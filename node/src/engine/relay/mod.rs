@@ -19,10 +19,10 @@ mod rebuild;
 mod receive;
 mod transactions;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use chain::{
-    block::Block,
+    check::{CheckedBlock, NewBlock},
     hash::{BlockHash, TxId},
 };
 
@@ -41,14 +41,32 @@ const MAX_PUSHED_PER_PEER: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Relay {
     builds: Builds,
-    /// Rebuilt blocks that were passed on and are to be connected, with who gave them.
-    ready: VecDeque<(Peer, Arc<Block>)>,
+    /// Rebuilt blocks that are to be connected, with who gave them.
+    ready: VecDeque<(Peer, Whole)>,
     early: Vec<Early>,
     latest: Option<Latest>,
     orphans: Orphans,
     parents: Parents,
     own: Own,
     reannounced_ms: u64,
+}
+
+/// A block that was pushed in short and is whole now.
+#[derive(Debug)]
+enum Whole {
+    /// One that was passed on.
+    Checked(Box<CheckedBlock>),
+    /// One that breaks an isolated rule, of which the ledger must hear so that its header is marked.
+    Invalid(Box<NewBlock>),
+}
+
+impl Whole {
+    fn hash(&self) -> BlockHash {
+        match self {
+            Self::Checked(checked) => checked.hash(),
+            Self::Invalid(block) => block.header().hash(),
+        }
+    }
 }
 
 impl Relay {

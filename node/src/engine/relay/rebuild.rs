@@ -9,13 +9,13 @@ mod tests;
 use std::{collections::HashMap, sync::Arc};
 
 use chain::{
-    block::{Block, HEADER_BYTES},
-    check::CheckedTransaction,
-    hash::BlockHash,
-    merkle::{FORBIDDEN_LEAF_BYTES, root_and_mutation},
+    block::HEADER_BYTES,
+    check::{CheckedBlock, CheckedTransaction, NewBlock, Piece, VerdictCache},
+    error::SubmitError,
+    genesis::Chain,
+    hash::{BlockHash, WitnessTxId},
     transaction::Transaction,
 };
-use rayon::prelude::*;
 
 use crate::p2p::wire::{CompactBlock, Prefilled, ShortId, ShortKey};
 
@@ -23,44 +23,42 @@ use crate::p2p::wire::{CompactBlock, Prefilled, ShortId, ShortKey};
 const COUNT_BYTES: usize = 4;
 /// No transaction is smaller: inputs, outputs and witnesses have at least one element each (rules T3, T4, T6).
 const MIN_TRANSACTION_BYTES: usize = 64;
-/// Transactions that are hashed together on one core.
-const LEAST_SHARE: usize = 64;
-
-/// A transaction in its place.
+/// A transaction in its place: of one that was checked, a short id alone says that it belongs here.
 #[derive(Clone, Debug)]
 struct Part {
-    transaction: Arc<Transaction>,
-    leaf: [u8; 32],
+    piece: Piece,
     bytes: usize,
-    /// Whether a short id alone says that it belongs here.
-    is_guess: bool,
 }
 
 impl Part {
     fn given(transaction: &Arc<Transaction>) -> Self {
-        let encoded = transaction.to_bytes();
-        let leaf = chain::hash::sha256d(&encoded);
-        Self { transaction: Arc::clone(transaction), leaf, bytes: encoded.len(), is_guess: false }
+        Self { bytes: transaction.to_bytes().len(), piece: Piece::Plain(Arc::clone(transaction)) }
     }
 
-    fn guess(checked: &CheckedTransaction) -> Self {
-        Self {
-            transaction: Arc::clone(checked.transaction()),
-            leaf: checked.witness_txid().to_bytes(),
-            // A size is held against a limit alone, and fits.
-            bytes: usize::try_from(checked.size()).unwrap_or(usize::MAX),
-            is_guess: true,
+    fn guess(checked: &Arc<CheckedTransaction>) -> Self {
+        // A size is held against a limit alone, and fits.
+        let bytes = usize::try_from(checked.size()).unwrap_or(usize::MAX);
+        Self { piece: Piece::Checked(Arc::clone(checked)), bytes }
+    }
+
+    /// What is guessed to be here.
+    fn guessed(&self) -> Option<WitnessTxId> {
+        match &self.piece {
+            Piece::Checked(checked) => Some(checked.witness_txid()),
+            Piece::Plain(_) => None,
         }
     }
 }
 
-/// Why a body is not the header's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Mismatch {
-    /// Two transactions look alike in six bytes: nobody's fault.
+/// Why there is no block to be passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Unfit {
+    /// This is not the header's body: two transactions look alike in six bytes, which is nobody's fault.
     Guessed,
-    /// The sender gave all of it.
+    /// The sender gave all of a body that is not the header's.
     Given,
+    /// This is the header's body, and it breaks an isolated rule: so does every block with this header.
+    Invalid(Box<NewBlock>),
 }
 
 /// A block of which some transactions may be missing.
@@ -87,15 +85,10 @@ impl Rebuild {
         }
         let bytes = HEADER_BYTES + compact.coinbase.to_bytes().len() + COUNT_BYTES;
         let mut parts: Vec<Option<Part>> = vec![None; compact.len()];
-        let prefilled: Vec<Part> = compact
-            .prefilled
-            .par_iter()
-            .with_min_len(LEAST_SHARE)
-            .map(|prefilled| Part::given(&prefilled.transaction))
-            .collect();
-        for (prefilled, part) in compact.prefilled.iter().zip(prefilled) {
+        for prefilled in &compact.prefilled {
             // An index beyond the block did not come through the wire.
-            *parts.get_mut(usize::try_from(prefilled.index).ok()?)? = Some(part);
+            let place = parts.get_mut(usize::try_from(prefilled.index).ok()?)?;
+            *place = Some(Part::given(&prefilled.transaction));
         }
         let mut wanted: HashMap<ShortId, u32> = HashMap::with_capacity(compact.short_ids.len());
         for (index, id) in compact.places() {
@@ -130,7 +123,7 @@ impl Rebuild {
                     *part = Some(Part::guess(checked));
                     found += 1;
                 }
-                Some(part) if part.leaf != checked.witness_txid().to_bytes() => contested.push(index),
+                Some(part) if part.guessed() != Some(checked.witness_txid()) => contested.push(index),
                 Some(_) => {}
             }
             // The later ones could only contest: that is as rare as it is harmless, since the root decides.
@@ -163,7 +156,7 @@ impl Rebuild {
 
     /// What is held while the missing ones are on their way, in bytes: what waits in the mempool is shared.
     pub(in crate::engine) fn held_bytes(&self) -> usize {
-        let given = self.parts.iter().flatten().filter(|part| !part.is_guess);
+        let given = self.parts.iter().flatten().filter(|part| part.guessed().is_none());
         given.map(|part| part.bytes).sum::<usize>()
             + self.parts.len() * size_of::<Option<Part>>()
             + self.compact.short_ids.len() * size_of::<ShortId>()
@@ -175,8 +168,7 @@ impl Rebuild {
         if given.len() != self.missing.len() {
             return false;
         }
-        let given: Vec<Part> = given.par_iter().with_min_len(LEAST_SHARE).map(Part::given).collect();
-        for (index, part) in self.missing.iter().zip(given) {
+        for (index, part) in self.missing.iter().zip(given.iter().map(Part::given)) {
             self.bytes = self.bytes.saturating_add(part.bytes);
             if let Some(place) = usize::try_from(*index).ok().and_then(|at| self.parts.get_mut(at)) {
                 *place = Some(part);
@@ -185,26 +177,29 @@ impl Rebuild {
         self.bytes <= self.limit
     }
 
-    /// The block, if it is the one that the header commits to.
+    /// The block, if it is the one that the header commits to, held against all isolated rules.
     ///
     /// # Errors
-    /// [`Mismatch`], with whose fault it is.
-    pub(in crate::engine) fn finish(&self) -> Result<Block, Mismatch> {
-        let mut leaves = vec![self.compact.coinbase.txid().to_bytes()];
-        leaves.extend(self.parts.iter().flatten().map(|part| part.leaf));
-        let parts = || self.parts.iter().flatten();
-        let is_guess = parts().any(|part| part.is_guess);
-        let has_fake_leaf = parts().any(|part| part.bytes == FORBIDDEN_LEAF_BYTES);
-        let (root, is_mutated) = root_and_mutation(&leaves);
-        let is_whole = leaves.len() == self.parts.len() + 1;
-        if !is_whole || has_fake_leaf || is_mutated || root != self.compact.header.merkle_root {
-            return Err(if is_guess { Mismatch::Guessed } else { Mismatch::Given });
-        }
-        Ok(Block {
+    /// [`Unfit`], with whose fault it is.
+    pub(in crate::engine) fn finish(
+        &self,
+        chain: &Chain,
+        verdicts: &VerdictCache,
+    ) -> Result<CheckedBlock, Unfit> {
+        let is_guess = self.parts.iter().flatten().any(|part| part.guessed().is_some());
+        let unfit = || if is_guess { Unfit::Guessed } else { Unfit::Given };
+        let parts: Option<Vec<Piece>> =
+            self.parts.iter().map(|part| part.as_ref().map(|part| part.piece.clone())).collect();
+        let block = NewBlock::Assembled {
             header: self.compact.header,
             coinbase: self.compact.coinbase.clone(),
-            transactions: self.parts.iter().flatten().map(|part| Arc::clone(&part.transaction)).collect(),
-        })
+            transactions: parts.ok_or_else(unfit)?,
+        };
+        match CheckedBlock::check_knowing(block.clone(), chain, verdicts) {
+            Ok(checked) => Ok(checked),
+            Err(SubmitError::WrongBody(_)) => Err(unfit()),
+            Err(_) => Err(Unfit::Invalid(Box::new(block))),
+        }
     }
 
     /// What is sent on: the same that came, with what was missing here carried whole, since the next will
@@ -215,7 +210,7 @@ impl Rebuild {
         }
         let whole = |index: &u32| {
             let part = self.parts.get(usize::try_from(*index).ok()?)?.as_ref()?;
-            Some(Prefilled { index: *index, transaction: Arc::clone(&part.transaction) })
+            Some(Prefilled { index: *index, transaction: Arc::clone(part.piece.transaction()) })
         };
         Arc::new(self.compact.with_prefilled(self.missing.iter().filter_map(whole).collect()))
     }

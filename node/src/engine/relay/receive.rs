@@ -12,7 +12,10 @@ use chain::{
     transaction::Transaction,
 };
 
-use super::rebuild::{Mismatch, Rebuild};
+use super::{
+    Whole,
+    rebuild::{Rebuild, Unfit},
+};
 use crate::{
     engine::{
         Engine, Now,
@@ -142,17 +145,21 @@ impl<S: Store> Engine<S> {
     /// All transactions are in their places: the block is passed on, and judged afterwards.
     fn finish(&mut self, peer: Peer, rebuild: &Rebuild, now: Now) {
         let hash = rebuild.hash();
-        match rebuild.finish() {
+        match rebuild.finish(self.ledger.chain(), self.ledger.verdicts()) {
             Ok(block) => {
-                self.trails.arrived(block.hash(), block.transactions.len());
+                self.trails.arrived(hash, block.transactions().len());
                 self.relay.arrived(&hash);
-                if self.would_lead(&block.header) {
+                if self.would_lead(block.header()) {
                     self.push_early(&rebuild.relayed(), now);
                 }
-                self.relay.ready.push_back((peer, Arc::new(block)));
+                self.relay.ready.push_back((peer, Whole::Checked(Box::new(block))));
             }
-            Err(Mismatch::Given) => self.blame(peer, Misconduct::OtherBlock(hash)),
-            Err(Mismatch::Guessed) => {
+            Err(Unfit::Invalid(block)) => {
+                self.relay.arrived(&hash);
+                self.relay.ready.push_back((peer, Whole::Invalid(block)));
+            }
+            Err(Unfit::Given) => self.blame(peer, Misconduct::OtherBlock(hash)),
+            Err(Unfit::Guessed) => {
                 tracing::debug!(%peer, %hash, "the block could not be made whole");
                 self.fetch(now);
             }
@@ -219,7 +226,11 @@ impl<S: Store> Engine<S> {
     /// Connects blocks that were passed on. Whoever pushed one that is invalid need not have known.
     pub(in crate::engine) fn connect_pushed(&mut self, now: Now) -> Result<(), StoreError> {
         while let Some((peer, block)) = self.relay.ready.pop_front() {
-            match self.take_block(block, now) {
+            let outcome = match block {
+                Whole::Checked(block) => self.connect_checked(*block, now),
+                Whole::Invalid(block) => self.take_new(*block, now),
+            };
+            match outcome {
                 Ok(update) => {
                     if update.moved_tip() {
                         self.announce_tip(Some(peer), now)?;

@@ -3,11 +3,11 @@
 use chain::{
     address::Address,
     amount::Amount,
-    block::Header,
-    check::CheckedBlock,
+    block::{Block, Header},
     genesis::Chain,
     hash::TxId,
     height::Height,
+    merkle::root_and_mutation,
     policy::{PublicKey, Witness},
     transaction::{Coinbase, FREE_RUN_BYTES, OutPoint, Output},
 };
@@ -47,6 +47,10 @@ fn short(block: &Block, chain: &Chain, nonce: u64, is_rare: impl Fn(usize) -> bo
     Arc::new(CompactBlock::of(&whole, nonce, is_rare))
 }
 
+fn finish(rebuild: &Rebuild, chain: &Chain) -> Result<Block, Unfit> {
+    rebuild.finish(chain, &VerdictCache::default()).map(|checked| checked.to_block())
+}
+
 proptest! {
     /// Whatever the sender carries whole, whatever waits here, in whatever order and among whatever else.
     #[test]
@@ -72,14 +76,14 @@ proptest! {
         prop_assert_eq!(rebuild.missing(), &lacked[..]);
         let given: Vec<_> = lacked.iter().map(|index| Arc::clone(&transactions[*index as usize])).collect();
         prop_assert!(rebuild.fill(&given));
-        prop_assert_eq!(rebuild.finish(), Ok(block.clone()));
+        prop_assert_eq!(finish(&rebuild, &chain), Ok(block.clone()));
 
         // What is sent on is complete for whoever has what we had, without another question.
         let relayed = rebuild.relayed();
         prop_assert_eq!(relayed.hash(), block.hash());
         let next = Rebuild::begin(relayed, pool.iter(), LIMIT).expect("it can work");
         prop_assert_eq!(next.missing(), &[] as &[u32]);
-        prop_assert_eq!(next.finish(), Ok(block));
+        prop_assert_eq!(finish(&next, &chain), Ok(block));
     }
 }
 
@@ -95,16 +99,16 @@ fn c12_a_wrong_body_is_the_senders_fault_only_where_it_gave_all_of_it() {
     // All of it whole, but for a byte of the coinbase.
     let all = spoil(&short(&block, &chain, 1, |_| true));
     let rebuild = Rebuild::begin(all, [].iter(), LIMIT).expect("it can work");
-    assert_eq!(rebuild.finish(), Err(Mismatch::Given));
+    assert_eq!(finish(&rebuild, &chain), Err(Unfit::Given));
     // The same, where we were asked to believe one short id.
     let guessed = spoil(&short(&block, &chain, 1, |at| at != 2));
     let pool = [checked(&block.transactions[2], &chain)];
     let rebuild = Rebuild::begin(Arc::clone(&guessed), pool.iter(), LIMIT).expect("it can work");
-    assert_eq!(rebuild.finish(), Err(Mismatch::Guessed));
+    assert_eq!(finish(&rebuild, &chain), Err(Unfit::Guessed));
     // And where the sender gave that one, too.
     let mut rebuild = Rebuild::begin(guessed, [].iter(), LIMIT).expect("it can work");
     assert!(rebuild.fill(&block.transactions[2..3]));
-    assert_eq!(rebuild.finish(), Err(Mismatch::Given));
+    assert_eq!(finish(&rebuild, &chain), Err(Unfit::Given));
 }
 
 #[test]
@@ -121,7 +125,7 @@ fn c03_a_repeated_tail_is_no_body() {
     let mut compact = CompactBlock::clone(&short(&honest, &chain, 1, |_| true));
     compact.prefilled = prefilled;
     let rebuild = Rebuild::begin(Arc::new(compact), [].iter(), LIMIT).expect("it can work");
-    assert_eq!(rebuild.finish(), Err(Mismatch::Given));
+    assert_eq!(finish(&rebuild, &chain), Err(Unfit::Given));
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn what_looks_alike_is_asked_for_or_fetched_whole_and_nobodys_fault() {
         block.transactions.iter().map(|transaction| checked(transaction, &chain)).collect();
     pool.push(stranger);
     let rebuild = Rebuild::begin(Arc::new(alike), pool.iter(), LIMIT).expect("it can work");
-    assert_eq!((rebuild.missing(), rebuild.finish()), (&[] as &[u32], Err(Mismatch::Guessed)));
+    assert_eq!((rebuild.missing(), finish(&rebuild, &chain)), (&[] as &[u32], Err(Unfit::Guessed)));
 }
 
 #[test]
@@ -159,5 +163,5 @@ fn p13_a_block_that_would_be_too_large_reserves_nothing_and_too_much_is_not_take
     assert!(!rebuild.fill(&block.transactions[2..3]), "one is missing");
     assert!(!rebuild.fill(&block.transactions[1..]), "one is too many");
     assert!(rebuild.fill(&block.transactions[2..]));
-    assert_eq!(rebuild.finish(), Ok(block));
+    assert_eq!(finish(&rebuild, &chain), Ok(block));
 }
