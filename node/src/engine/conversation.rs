@@ -127,6 +127,9 @@ impl<S: Store> Engine<S> {
                 self.tell_status(peer, now);
             }
         }
+        if !self.window.is_idle() {
+            self.tell_those_behind(now);
+        }
         self.on_relay_tick(now)?;
         self.on_transactions_tick(now)?;
         self.sample_pace(now);

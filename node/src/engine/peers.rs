@@ -17,6 +17,8 @@ use crate::p2p::{
 /// How often a peer is told our tip, so that an announcement that was lost, or came when the peer's clock was wrong, is
 /// found out, and the best tip is everywhere within ten seconds.
 pub(super) const STATUS_INTERVAL_MS: u64 = 5_000;
+/// How soon a peer that is behind may be told our tip again while blocks come.
+const LEAST_STATUS_INTERVAL_MS: u64 = 500;
 /// When a request is given up, whatever the network says of it.
 pub(super) const REQUEST_DEADLINE_MS: u64 = 45_000;
 
@@ -51,6 +53,8 @@ pub(super) struct PeerState {
     pub(super) status: Option<Status>,
     pub(super) open: BTreeMap<RequestId, (Asked, u64)>,
     pub(super) status_ms: u64,
+    /// The tip that it was told last.
+    pub(super) told: Option<BlockHash>,
     /// How long it takes to send a KiB of blocks, on average over its last answers; 0 before the first.
     pub(super) pace_us_per_kib: u64,
     /// How often it let a block stall that everything waited for, less its answers since.
@@ -75,11 +79,14 @@ pub(super) struct PeerState {
 
 /// Over about so many answers a peer's pace is averaged.
 const PACE_MEMORY: u64 = 4;
+/// What an answer is taken for at the least, in KiB: how long a smaller one takes tells how far away the peer is and not
+/// how fast, and a peer far away is not to be asked block by block.
+const LEAST_PACED_KIB: u64 = 64;
 
 impl PeerState {
     /// It took so long to send so much.
     pub(super) fn note_answer(&mut self, took_ms: u64, kib: u64) {
-        let pace = took_ms.saturating_mul(1_000) / kib.max(1);
+        let pace = took_ms.saturating_mul(1_000) / kib.max(LEAST_PACED_KIB);
         self.pace_us_per_kib = match self.pace_us_per_kib {
             0 | FAILED_PACE_US_PER_KIB => pace,
             known => (known.saturating_mul(PACE_MEMORY - 1).saturating_add(pace)) / PACE_MEMORY,
@@ -132,8 +139,25 @@ impl<S: Store> Engine<S> {
         let status = self.status();
         if let Some(state) = self.peers.get_mut(&peer) {
             state.status_ms = now.monotonic_ms;
+            state.told = Some(status.tip);
         }
         self.ask(peer, Asked::Status, Request::Status(status), now);
+    }
+
+    /// Tells our tip to the peers that said that they have less work and were not told it.
+    pub(super) fn tell_those_behind(&mut self, now: Now) {
+        let (tip, work) = (self.ledger.tip().id.hash, self.ledger.tip().work);
+        let is_due = |state: &PeerState| {
+            state.status.as_ref().is_some_and(|status| status.work < work)
+                && state.told != Some(tip)
+                && !state.is_asked(Asked::Status)
+                && now.monotonic_ms.saturating_sub(state.status_ms) >= LEAST_STATUS_INTERVAL_MS
+        };
+        let due: Vec<Peer> =
+            self.peers.iter().filter(|(_, state)| is_due(state)).map(|(peer, _)| *peer).collect();
+        for peer in due {
+            self.tell_status(peer, now);
+        }
     }
 
     /// The height of the best chain that each peer is known to have, or says it has.

@@ -171,9 +171,13 @@ impl<S: Store> Engine<S> {
         self.window.moved(update.applied.len());
         self.pace.connected(update.applied.len() as u64, payments);
         self.fetch(now);
-        // While more is on its way only the end of it is worth announcing.
-        if update.moved_tip() && self.window.is_idle() {
-            self.announce_tip(last, now)?;
+        if update.moved_tip() {
+            if self.window.is_idle() {
+                self.announce_tip(last, now)?;
+            } else {
+                // More is on its way, or somebody keeps it back: that is not to keep the others from what we have.
+                self.tell_those_behind(now);
+            }
         }
         Ok(())
     }

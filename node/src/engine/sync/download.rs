@@ -8,7 +8,7 @@ use super::window::{MAX_SOURCES, REQUEST_BYTES, Source, top_of};
 use crate::{
     engine::{Engine, Now, conduct::Misconduct, peers::Asked},
     p2p::{
-        Peer, ToNet,
+        Peer, RequestId, ToNet,
         wire::{Kind, Request},
     },
 };
@@ -118,21 +118,22 @@ impl<S: Store> Engine<S> {
         self.send(ToNet::Request { peer, id, request: Request::Blocks(hashes) });
     }
 
-    /// The body that everything waits for, if it was asked for: the lowest that would be connected at once.
-    fn bottleneck(&self) -> Option<(BlockId, &[Source])> {
+    /// The bodies that everything waits for, among those that were asked for: the lowest of each branch, which would be
+    /// connected at once. All of them are watched, so that a branch whose body is kept back does not hide the others.
+    fn bottlenecks(&self) -> Vec<(BlockId, &[Source])> {
         if self.window.is_ready {
-            return None;
+            return Vec::new();
         }
         let tree = self.ledger.tree();
         let is_next = |id: &BlockId| {
             let parent = tree.find(&id.hash).and_then(|id| tree.node(id).parent());
             parent.is_some_and(|parent| tree.node(parent).is_complete())
         };
-        let (id, sources) = self.window.awaited().find(|(id, _)| is_next(id))?;
-        Some((*id, sources))
+        let next = self.window.awaited().filter(|(id, _)| is_next(id));
+        next.map(|(id, sources)| (*id, sources.as_slice())).collect()
     }
 
-    /// How long that body is awaited before it is asked of a second peer.
+    /// How long such a body is awaited before it is asked of a second peer.
     fn hedge_ms(&self, id: &BlockId, candidates: &[Candidate]) -> u64 {
         let tree = self.ledger.tree();
         let best = tree.node(tree.best_header()).height();
@@ -164,43 +165,53 @@ impl<S: Store> Engine<S> {
     /// never goes back; it may be over already. None: a tick is soon enough.
     #[must_use]
     pub fn next_wake_ms(&self) -> Option<u64> {
-        let (id, sources) = self.bottleneck()?;
+        let bottlenecks = self.bottlenecks();
+        if bottlenecks.is_empty() {
+            return None;
+        }
         let Some(idle_ms) = self.window.idle_since_ms else { return Some(0) };
         let candidates = self.candidates();
-        let youngest_ms = sources.iter().map(|source| source.since_ms).max()?;
-        let hedge = self.further_source(&id, sources, &candidates);
-        let hedge_ms = hedge.map(|_| youngest_ms.max(idle_ms) + self.hedge_ms(&id, &candidates));
-        let patient = sources.iter().filter(|source| !source.stalled);
-        let stall_ms = patient.map(|source| source.since_ms.max(idle_ms) + self.window.stall_ms()).min();
-        hedge_ms.into_iter().chain(stall_ms).min()
+        let wake_ms = |(id, sources): (BlockId, &[Source])| {
+            let youngest_ms = sources.iter().map(|source| source.since_ms).max()?;
+            let hedge = self.further_source(&id, sources, &candidates);
+            let hedge_ms = hedge.map(|_| youngest_ms.max(idle_ms) + self.hedge_ms(&id, &candidates));
+            let patient = sources.iter().filter(|source| !source.stalled);
+            let stall_ms = patient.map(|source| source.since_ms.max(idle_ms) + self.window.stall_ms()).min();
+            hedge_ms.into_iter().chain(stall_ms).min()
+        };
+        bottlenecks.into_iter().filter_map(wake_ms).min()
     }
 
-    /// Sees to the body that everything waits for: asks a further peer for it in time, and passes over who lets it
+    /// Sees to the bodies that everything waits for: asks further peers for them in time, and passes over who lets them
     /// stall.
     pub(in crate::engine) fn watch_stalls(&mut self, now: Now) {
         let idle_ms = *self.window.idle_since_ms.get_or_insert(now.monotonic_ms);
-        let Some((id, sources)) = self.bottleneck() else { return };
-        let (sources, candidates) = (sources.to_vec(), self.candidates());
-        let waited = |since_ms: u64| now.monotonic_ms.saturating_sub(since_ms.max(idle_ms));
-        let youngest_ms = sources.iter().map(|source| source.since_ms).max().unwrap_or(0);
-        if waited(youngest_ms) >= self.hedge_ms(&id, &candidates)
-            && let Some(peer) = self.further_source(&id, &sources, &candidates)
-            && let Some(last) = sources.last()
-        {
-            let ids = self.window.rest_of(last.request, peer);
-            tracing::debug!(%peer, height = %id.height, blocks = ids.len(), "asked of a further peer");
-            self.ask_for_blocks(peer, ids, now);
-        }
+        let bottlenecks: Vec<(BlockId, Vec<Source>)> =
+            self.bottlenecks().into_iter().map(|(id, sources)| (id, sources.to_vec())).collect();
+        let candidates = if bottlenecks.is_empty() { Vec::new() } else { self.candidates() };
         let stall_ms = self.window.stall_ms();
-        for source in sources {
-            if !source.stalled && waited(source.since_ms) >= stall_ms {
-                self.pass_over(source);
+        let waited = |since_ms: u64| now.monotonic_ms.saturating_sub(since_ms.max(idle_ms));
+        let mut late: BTreeMap<RequestId, Peer> = BTreeMap::new();
+        for (id, sources) in bottlenecks {
+            let youngest_ms = sources.iter().map(|source| source.since_ms).max().unwrap_or(0);
+            if waited(youngest_ms) >= self.hedge_ms(&id, &candidates)
+                && let Some(peer) = self.further_source(&id, &sources, &candidates)
+                && let Some(last) = sources.last()
+            {
+                let ids = self.window.rest_of(last.request, peer);
+                tracing::debug!(%peer, height = %id.height, blocks = ids.len(), "asked of a further peer");
+                self.ask_for_blocks(peer, ids, now);
             }
+            let stalled =
+                sources.iter().filter(|source| !source.stalled && waited(source.since_ms) >= stall_ms);
+            late.extend(stalled.map(|source| (source.request, source.peer)));
+        }
+        for (request, peer) in late {
+            self.pass_over(request, peer);
         }
     }
 
-    fn pass_over(&mut self, source: Source) {
-        let Source { request, peer, .. } = source;
+    fn pass_over(&mut self, request: RequestId, peer: Peer) {
         tracing::info!(%peer, "a block that everything waits for does not come: others are asked");
         self.window.stall(request);
         self.count_stall(peer);

@@ -102,6 +102,9 @@ fn headers_whose_bodies_are_withheld_stop_nobody() {
     network.mine(0, &key(1));
     network.connect(0, 1);
     assert_eq!(network.tip(1), network.tip(0));
+    // And tells the next one of it, however long it waits for what is withheld.
+    network.pass(1);
+    assert_eq!(network.tip(2), network.tip(0));
 }
 
 #[test]

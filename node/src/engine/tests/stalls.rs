@@ -106,6 +106,34 @@ fn p06_a_peer_that_never_answers_is_sent_away_by_its_third_stall() {
 }
 
 #[test]
+fn p06_a_body_kept_back_far_below_hides_no_other_that_is_late() {
+    let mut network = Network::new(4);
+    network.mine(2, &key(1));
+    network.connect(0, 2);
+    network.cut(0, 2);
+    network.mine(2, &key(1));
+    network.connect(1, 2);
+    network.cut(1, 2);
+    // Node 0 has a branch of its own from the first block on, and shows no body of it.
+    for _ in 0..4 {
+        network.mine(0, &key(2));
+    }
+    for _ in 0..5 {
+        network.mine(2, &key(1));
+    }
+    network.connect(2, 3);
+    network.stalling.extend([0, 3]);
+    network.connect(0, 1);
+    network.pass(1);
+    assert_eq!(network.height(1), 2, "the branch of node 0 has more work, and does not come");
+    // The best chain is first asked of somebody who does not answer, either.
+    network.connect(3, 1);
+    network.connect(1, 2);
+    network.pass_ms(301);
+    assert_eq!(network.tip(1), network.tip(2));
+}
+
+#[test]
 fn p29_a_sync_that_starts_again_forgets_nothing_of_others() {
     let mut network = two_servers(400);
     network.stalling.insert(0);
