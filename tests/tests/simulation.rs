@@ -3,7 +3,7 @@
 //! Each test runs scenarios with a few seeds; a failure names the seed, which brings the run back event by event.
 //! `make soak` runs many more.
 
-use node::sim::{Fault, Plant, Report, Scenario, Split, Strategy, run, run_scenario};
+use node::sim::{Attack, Fault, Plant, Report, Scenario, Split, Strategy, eclipse, run, run_scenario};
 
 /// Seeds of the short form of `make soak`.
 const SEEDS: u64 = 8;
@@ -12,7 +12,7 @@ const SEEDS_FOR_A_PLANT: u64 = 50;
 
 /// Fails with all that is needed to run it again.
 fn hold(seed: u64, report: &Report) {
-    assert!(report.failure.is_none(), "seed {seed}: {:?}\n{}", report.failure, report.trace);
+    assert!(report.failure.is_none(), "seed {seed}: {:?}\n{}", report.failure, report.traces.concat());
     assert!(report.stats.convergences > 0, "seed {seed}: nobody was asked to agree");
 }
 
@@ -142,4 +142,14 @@ fn s01_what_a_crash_takes_is_made_again() {
     for report in hold_for(3, &scenario) {
         assert!(report.stats.crashes > 20, "{:?}", report.stats);
     }
+}
+
+#[test]
+fn p10_a_thousand_addresses_of_four_networks_do_not_eclipse_a_node_that_restarts() {
+    const SEEDS: u64 = 100;
+    let eclipsed: Vec<u64> = (1..=SEEDS).filter(|seed| eclipse(*seed, Attack::USUAL).honest == 0).collect();
+    assert!(eclipsed.len() * 100 <= usize::try_from(SEEDS).expect("few"), "seeds {eclipsed:?}");
+    // With a network group for each address it can be done: that is what the groups are for.
+    let rich = Attack { addresses: 1_000, groups: 1_000 };
+    assert!((1..=SEEDS).any(|seed| eclipse(seed, rich).honest == 0), "the attacker is none");
 }

@@ -141,6 +141,8 @@ impl World {
         let sessions: Vec<u64> = self.net.sessions.keys().copied().collect();
         let session = self.chance.pick(&sessions).copied();
         match fault {
+            // Who is down already writes nothing before the calm.
+            Fault::Crash if !self.is_up(index) => Ok(()),
             // At one of its next writes, or now.
             Fault::Crash if self.chance.happens(3, 4) => {
                 let writes = self.chance.below(8);

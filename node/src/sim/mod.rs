@@ -17,6 +17,7 @@
 mod chance;
 mod course;
 mod disk;
+mod eclipse;
 mod hostile;
 mod mining;
 mod net;
@@ -35,6 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use self::{
     course::CONVERGENCE_MS,
+    eclipse::{Attack, Chosen, eclipse},
     hostile::Strategy,
     net::Weather,
     plants::Plant,
@@ -111,14 +113,14 @@ pub struct Report {
     pub virtual_ms: u64,
     /// The invariant that broke, if one did.
     pub failure: Option<Failure>,
-    /// The last events of the node that failed, where asked for.
-    pub trace: String,
+    /// The last events of each node, of a run that failed.
+    pub traces: Vec<String>,
     /// The heights of all honest nodes at the end, and their tips' hashes.
     pub tips: Vec<(usize, chain::hash::BlockHash)>,
 }
 
 /// Runs the scenario of a seed, with a bug planted in node 0 where one is given. A run that fails is run once more
-/// to write down what its node did last.
+/// to write down what its nodes did last.
 #[must_use]
 pub fn run(seed: u64, plant: Option<Plant>) -> Report {
     run_scenario(&Scenario::from_seed(seed), seed, plant)
@@ -148,12 +150,11 @@ fn run_once(scenario: &Scenario, seed: u64, plant: Option<Plant>, is_traced: boo
             Some(Failure { node: None, what, ms: world.now_ms })
         }
     };
-    let failed = failure.as_ref().and_then(|failure| world.nodes.get(failure.node?));
     Report {
         stats: world.stats,
         event_hash: world.event_hash(),
         virtual_ms: world.now_ms,
-        trace: failed.map(|node| node.trace.to_string()).unwrap_or_default(),
+        traces: world.nodes.iter().filter(|_| is_traced).map(|node| node.trace.to_string()).collect(),
         tips: world.nodes.iter().map(|node| (node.replay.height(), node.replay.tip())).collect(),
         failure,
     }
@@ -175,7 +176,7 @@ fn empty(failure: Failure) -> Report {
         event_hash: 0,
         virtual_ms: 0,
         failure: Some(failure),
-        trace: String::new(),
+        traces: Vec::new(),
         tips: Vec::new(),
     }
 }

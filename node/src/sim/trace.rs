@@ -9,7 +9,7 @@ use std::{
 use chain::hash::sha256;
 
 /// Events of one node that are kept for the report.
-const KEPT: usize = 30;
+const KEPT: usize = 200;
 
 /// One event.
 #[derive(Clone, Debug)]
