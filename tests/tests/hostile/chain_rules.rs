@@ -1,6 +1,6 @@
 //! Blocks and headers that lie, come unasked, or come spoilt before the honest ones.
 
-use std::io;
+use std::{fs, io, path::Path};
 
 use chain::{
     block::{Block, Header},
@@ -10,20 +10,29 @@ use chain::{
     time::Time,
     transaction::OutPoint,
 };
-use node::p2p::wire::{Kind, RawBlock, Response};
+use node::{
+    config::Settings,
+    p2p::wire::{Kind, MAX_HEADERS, RawBlock, Response},
+};
 use rpc::types::{OneOf, TemplateRequest};
+use tempfile::tempdir;
 use tests::{
     answers::{answer, await_agreement},
     attacker::{
         Manners, Session, Target, framed, headers_response,
-        siege::{LITTLE_MIB, Siege},
+        siege::{LITTLE_MIB, Siege, socket_address},
+        usage::{self, Usage},
     },
-    full_node::FullNode,
+    chains::lab_chain,
+    full_node::{FullNode, settings},
     keys::to_hex,
     mining::Draft,
     wait::{require, until},
 };
+use tokio::runtime::Runtime;
 
+/// Messages of cheap headers: two million headers in all.
+const CHEAP_MESSAGES: usize = 1_000;
 /// How far peers' clocks are off, in seconds.
 const CLOCKS_OFF_SECS: u32 = 70 * 60;
 /// Blocks far above the tip, whose parents nobody has.
@@ -93,6 +102,63 @@ fn next_block(siege: &Siege) -> Block {
     let template = siege.honest.rpc().getblocktemplate(Some(request)).expect("it answers");
     let hex = Draft::new(&template).seal().to_hex();
     Block::from_submission(&const_hex::decode(hex).expect("hexadecimal")).expect("a block")
+}
+
+#[test]
+fn p01_two_million_cheap_headers_take_no_memory_and_no_room() {
+    let folder = tempdir().expect("a folder");
+    // Old enough for a header a second.
+    let chain =
+        lab_chain(folder.path(), "p01", |params| params.genesis_time = Time::from_secs(1_700_000_000));
+    let datadir = folder.path().join("node");
+    let enough = Work::from_be_bytes({
+        let mut bytes = [0; 32];
+        bytes[23] = 1;
+        bytes
+    });
+    let node = FullNode::start(&datadir, &Settings { minimum_work: Some(enough), ..settings(&chain) });
+    let target = Target { address: socket_address(&node.p2p_address()), chain: chain.chain.clone() };
+    let pid = node.process.pid();
+    usage::forget_peak(pid);
+    let (before, room) = (Usage::of(pid), bytes_below(&datadir));
+    let attack = async {
+        let mut last = target.chain.genesis().header;
+        let session = claim(&target, &child(&last, last.time.saturating_add_secs(1), 0)).await?;
+        for message in 1..=CHEAP_MESSAGES {
+            // A message that is not full is the chain's end.
+            let count = if message == CHEAP_MESSAGES { MAX_HEADERS - 1 } else { MAX_HEADERS };
+            let mut headers = Vec::with_capacity(count);
+            for _ in 0..count {
+                last = child(&last, last.time.saturating_add_secs(1), 1);
+                headers.push(last);
+            }
+            answer_next(&session, &target, Kind::Headers, &headers_response(&headers)).await?;
+        }
+        // The answer to this comes when all that came before was heard.
+        let status = chain::encode::to_bytes(&target.fresh_status());
+        session.ask(&target.request_protocol(Kind::Status), &status).await
+    };
+    let runtime = Runtime::new().expect("the system gives threads");
+    runtime.block_on(attack).expect("all of them are asked for, one message after the other");
+    let known = node.rpc().getblockchaininfo().expect("it answers");
+    assert_eq!((known.blocks.get(), known.headers.get()), (0, 0), "no header was kept");
+    let (after, room_after) = (Usage::of(pid), bytes_below(&datadir));
+    let grown_kib = after.peak_kib.saturating_sub(before.memory_kib);
+    assert!(grown_kib < 50 << 10, "{grown_kib} KiB more than before");
+    assert!(room_after <= room + (1 << 20), "{room} bytes on the disk before, {room_after} after");
+}
+
+/// The bytes of all files below a folder.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => bytes_below(&entry.path()),
+            Ok(data) => data.len(),
+            // Gone meanwhile.
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 #[test]

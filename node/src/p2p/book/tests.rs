@@ -56,7 +56,7 @@ fn p09_a_flood_of_addresses_fills_a_share_of_a_bounded_table() {
     let before = book.len();
     let (mut told, mut largest) = (0_u64, 0);
     let mut random = chance::Chance::new(seed(2));
-    for _ in 0..300_000 {
+    for _ in 0..10_000_000 {
         let address = NetAddress::new(
             IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(random.below(1 << 32)).expect("32 bits"))),
             1,
