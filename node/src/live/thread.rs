@@ -40,8 +40,9 @@ pub const MAX_FROM_NET: usize = 256;
 const MAX_UPDATES: usize = 1_024;
 /// How often the engine is told that time passes.
 const TICK: Duration = Duration::from_secs(1);
-/// Events that are taken in while others wait before the tip goes to the disk, at the most.
-const MAX_UNFLUSHED_EVENTS: u32 = 64;
+/// How long what a block changed stays in memory alone while nothing else is to come: a block crosses a network first,
+/// on the cores that several nodes may share. Its body is in its file before.
+const FLUSH_DELAY: Duration = Duration::from_millis(100);
 /// Transactions of the saved mempool that are verified between two events, at the most.
 const MAX_RESTORED: usize = 500;
 
@@ -260,6 +261,14 @@ async fn sleep_until(wake_ms: Option<u64>, clock: &Clock) {
     }
 }
 
+/// Waits for a moment; for ever where there is none.
+async fn until_due(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Live {
     engine: LiveEngine,
     clock: Clock,
@@ -314,7 +323,8 @@ impl Live {
         let mut saved = VecDeque::from(mempool_file::read(&self.beside.mempool_file, &chain));
         self.engine.set_restoring(!saved.is_empty());
         let mut flushed = self.pulse.borrow().tip;
-        let mut unflushed = 0;
+        // When what the last blocks changed is to be on the disk.
+        let mut flush_due: Option<Instant> = None;
         loop {
             failpoint::beat("engine");
             let mut is_tick = false;
@@ -349,6 +359,10 @@ impl Live {
                     begun = Instant::now();
                     self.engine.on(Event::Ready, self.clock.now())?
                 }
+                () = until_due(flush_due), if flush_due.is_some() && !self.engine.is_catching_up() => {
+                    begun = Instant::now();
+                    Vec::new()
+                }
                 _ = ticks.tick() => {
                     is_tick = true;
                     begun = Instant::now();
@@ -371,16 +385,17 @@ impl Live {
                 *last = pulse;
                 changed
             });
-            // After the tip was announced, and after those who wait were answered: nobody waits for the disk, but
-            // what is there to lose stays small. While there is more to come, the store decides when a batch is
-            // worth it; but what is said to come and does not must not keep coins off the disk.
-            unflushed += 1;
-            let is_idle = from_net.is_empty() && calls.is_empty();
-            let is_time = is_idle || is_tick || unflushed >= MAX_UNFLUSHED_EVENTS;
-            if rests || (is_time && !self.engine.is_catching_up()) {
+            // After the tip was announced, and when the block is likely to have crossed the network: nobody waits for
+            // the disk, and what is there to lose stays small. While there is more to come, the store decides when a
+            // batch is worth it; but what is said to come and does not must not keep coins off the disk.
+            if flushed != pulse.tip && flush_due.is_none() {
+                flush_due = Some(Instant::now() + FLUSH_DELAY);
+            }
+            let is_due = flush_due.is_some_and(|due| due <= Instant::now());
+            if rests || ((is_due || is_tick) && !self.engine.is_catching_up()) {
                 let begun = Instant::now();
                 self.engine.flush()?;
-                unflushed = 0;
+                flush_due = None;
                 if flushed != pulse.tip {
                     flushed = pulse.tip;
                     self.beside.metrics.flushed(begun.elapsed());

@@ -38,6 +38,9 @@ use super::{
 const MAX_PLANNED_BLOCKS: usize = 65_536;
 /// From how many blocks on catching up is worth a line in the log.
 const LOGGED_BLOCKS: u32 = 1_000;
+/// By how much the indexer gives way to all other threads, of this and of other nodes of the machine.
+#[cfg(target_os = "linux")]
+const INDEXER_NICENESS: i32 = 10;
 
 /// How far the index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,10 +174,20 @@ pub fn spawn(
     let follower =
         Follower { database: Arc::clone(&database), source, stop: Arc::clone(&stop), publisher, plan: None };
     thread::Builder::new().name("indexer".into()).spawn(move || {
+        give_way();
         // Nobody waits for the end where the whole node is being torn down.
         drop(ended.send(follower.run(&woken)));
     })?;
     Ok((IndexHandle { database, wake, stop, progress }, end))
+}
+
+/// Lets all else go first: a block is to be on its way through the network before anybody looks up what is in it.
+/// Where a thread has no priority of its own, or may not change it, it is as fast as the others.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(INDEXER_NICENESS) {
+        tracing::debug!(%error, "the indexer's priority stays as it is");
+    }
 }
 
 /// The way from the index's tip to the store's.
