@@ -15,7 +15,6 @@ use std::{
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
-    multiaddr::Protocol,
     swarm::{
         ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, ListenFailure,
         NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
@@ -23,7 +22,7 @@ use libp2p::{
 };
 use thiserror::Error;
 
-use super::ConnectionCaps;
+use super::{ConnectionCaps, transport};
 
 /// The bits of an IPv6 address that name one customer's network: within them addresses cost nothing.
 const V6_NETWORK_BITS: u32 = 64;
@@ -50,15 +49,15 @@ pub(super) enum Crowded {
 pub(super) struct Source(IpAddr);
 
 impl Source {
-    /// Where a connection comes from. None for this machine's own address, from which all nodes of a devnet come;
-    /// the other addresses of loopback are as foreign as any.
+    /// Where a connection comes from. None for this machine's own address, from which all nodes of a devnet come and
+    /// which is held to no cap; the other addresses of loopback are as foreign as any.
     pub(super) fn of(address: &Multiaddr) -> Option<Self> {
-        let ip = address.iter().find_map(|part| match part {
-            Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
-            // A mapped address is the same machine by another name (threat P11).
-            Protocol::Ip6(ip) => Some(IpAddr::V6(ip).to_canonical()),
-            _ => None,
-        })?;
+        transport::ip_of(address).and_then(Self::of_ip)
+    }
+
+    /// The same of an IP address. A mapped one is the same machine by another name (threat P11).
+    pub(super) fn of_ip(ip: IpAddr) -> Option<Self> {
+        let ip = ip.to_canonical();
         match ip {
             IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST) => None,
             IpAddr::V4(_) => Some(Self(ip)),

@@ -31,7 +31,8 @@ use super::{
         outbound::{Now, Outbound, Purpose},
     },
     conduct::Misconduct,
-    guard, identity,
+    doors::Source,
+    identity,
     peers::{ConnectionType, now_secs},
     transport,
     wire::WireError,
@@ -170,7 +171,7 @@ impl Finding {
 
     /// Under which number a peer's share of what is scarce is counted.
     pub(super) fn quota(&self, exchange: &Exchange, identity: &PeerId, by_hand: bool) -> u64 {
-        let ip = exchange.ip.filter(|ip| !by_hand && !guard::is_exempt(*ip));
+        let ip = exchange.ip.filter(|ip| !by_hand && Source::of_ip(*ip).is_some());
         self.book.quota(ip, &identity.to_bytes())
     }
 

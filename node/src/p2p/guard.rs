@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     task::{Context, Poll},
     time::Duration,
 };
@@ -27,9 +27,10 @@ use super::{
     ConnectionCaps,
     book::{
         Group,
-        bans::{Bans, Subject, Subnet},
+        bans::{Bans, Subject},
         inbound::{Candidate, choose_leaver},
     },
+    doors::Source,
     peers::now_secs,
     transport,
 };
@@ -70,11 +71,6 @@ pub(super) struct Guard {
     leaving: VecDeque<(PeerId, ConnectionId)>,
 }
 
-/// Whether an address is this machine's own, which is held to no cap.
-pub(super) fn is_exempt(ip: IpAddr) -> bool {
-    ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
-}
-
 impl Guard {
     pub(super) fn new(caps: ConnectionCaps, bans: Bans, key: [u8; 32]) -> Self {
         Self { bans, caps, key, begun: Instant::now(), inbound: BTreeMap::new(), leaving: VecDeque::new() }
@@ -102,15 +98,11 @@ impl Guard {
 
     /// Whether one more inbound connection may be from there.
     fn check_caps(&self, ip: IpAddr) -> Result<(), Denied> {
-        if is_exempt(ip) {
-            return Ok(());
-        }
-        let machine = Subnet::of_machine(ip);
+        let Some(source) = Source::of_ip(ip) else { return Ok(()) };
         let group = Group::of(ip);
         let (mut of_address, mut of_group) = (0, 0);
         for other in self.inbound.values().filter_map(|peer| peer.ip) {
-            of_address +=
-                u32::from(other == ip || (machine.is_some() && Subnet::of_machine(other) == machine));
+            of_address += u32::from(Source::of_ip(other) == Some(source));
             of_group += u32::from(Group::of(other) == group);
         }
         if of_address >= self.caps.inbound_per_address {
@@ -133,7 +125,7 @@ impl Guard {
         }
         let (mut inside, mut candidates) = (Vec::new(), Vec::new());
         for (connection, peer) in self.inbound.iter().filter(|(_, peer)| !peer.is_leaving) {
-            let Some(ip) = peer.ip.filter(|ip| !is_exempt(*ip)) else { continue };
+            let Some(ip) = peer.ip.filter(|ip| Source::of_ip(*ip).is_some()) else { continue };
             candidates.push(Candidate {
                 id: inside.len() as u64,
                 group: Group::of(ip),
