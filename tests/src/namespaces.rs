@@ -7,6 +7,7 @@ use std::{
     net::Ipv4Addr,
     path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
 };
 
 use crate::full_node::node_command;
@@ -45,9 +46,12 @@ impl Machines {
     #[must_use]
     #[expect(clippy::print_stderr, reason = "whoever reads the tests' output must know what was left out")]
     pub fn make(left: u8, right: u8) -> Option<Self> {
-        let pid = std::process::id();
+        // One process may tell several stories at a time.
+        static MADE: AtomicU8 = AtomicU8::new(0);
+        let (pid, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let [low, ..] = pid.to_le_bytes();
-        let machines = Self { name: format!("cn{:x}", pid & 0xffff), net: low, count: left + right };
+        let name = format!("cn{:x}n{number}", pid & 0xffff);
+        let machines = Self { name, net: low.wrapping_add(number), count: left + right };
         if machines.wire(left) {
             return Some(machines);
         }

@@ -2,7 +2,7 @@
 //! lines. Joined again, all have one tip within two block intervals, and what the losing side was paid is mined or
 //! reported as in conflict (threat P22). Real processes in network namespaces: only root can tell this story.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use chain::hash::TxId;
 use node::config::Settings;
@@ -12,7 +12,7 @@ use tests::{
     answers::{
         answer, await_agreement, await_height, await_in_mempools, await_mined, await_same_coins, tips,
     },
-    chains::lab_chain,
+    chains::{LabChain, lab_chain},
     full_node::{FullNode, configure, settings},
     keys::{Person, to_hex},
     namespaces::Machines,
@@ -33,6 +33,37 @@ fn await_peers(node: &Client, count: usize) {
     });
 }
 
+/// Starts a node on a machine, told of no other.
+fn start(machines: &Machines, machine: u8, chain: &LabChain, folder: &Path) -> FullNode {
+    let datadir = folder.join(machine.to_string());
+    configure(
+        &datadir,
+        &Settings {
+            listen: Some(vec![format!("/ip4/{}/tcp/{PEER_PORT}", machines.peer_address(machine))]),
+            rpc_listen: Some(SocketAddr::from((machines.call_address(machine), 0))),
+            rpc_allow_public: Some(true),
+            ..settings(chain)
+        },
+    );
+    FullNode::start_command(&datadir, machines.node_command(machine, &datadir))
+        .unwrap_or_else(|process| panic!("{}", process.log()))
+}
+
+#[test]
+fn machines_of_one_local_network_find_each_other_untold() {
+    let Some(machines) = Machines::make(2, 1) else { return };
+    let folder = tempdir().expect("a folder");
+    let chain = lab_chain(folder.path(), "class", |_| ());
+    let nodes: Vec<FullNode> =
+        (0..3).map(|machine| start(&machines, machine, &chain, folder.path())).collect();
+    let all: Vec<Client> = nodes.iter().map(|node| node.rpc().clone()).collect();
+    all.iter().for_each(|node| await_peers(node, 2));
+    let alice = Person::new(&chain.chain, "alice");
+    all[2].generatetoaddress(1, alice.written(), None).expect("a block is made on demand");
+    all.iter().for_each(|node| await_height(node, 1));
+    await_agreement(&all);
+}
+
 #[test]
 #[expect(clippy::print_stderr, reason = "whoever reads the tests' output must know what the lines were like")]
 fn p22_machines_that_were_cut_off_from_each_other_agree_again() {
@@ -40,22 +71,8 @@ fn p22_machines_that_were_cut_off_from_each_other_agree_again() {
     eprintln!("the lines: {}", machines.spoil_lines());
     let folder = tempdir().expect("a folder");
     let chain = lab_chain(folder.path(), "machines", |params| params.spacing_secs = SPACING_SECS);
-    let nodes: Vec<FullNode> = (0..4u8)
-        .map(|machine| {
-            let datadir = folder.path().join(machine.to_string());
-            configure(
-                &datadir,
-                &Settings {
-                    listen: Some(vec![format!("/ip4/{}/tcp/{PEER_PORT}", machines.peer_address(machine))]),
-                    rpc_listen: Some(SocketAddr::from((machines.call_address(machine), 0))),
-                    rpc_allow_public: Some(true),
-                    ..settings(&chain)
-                },
-            );
-            FullNode::start_command(&datadir, machines.node_command(machine, &datadir))
-                .unwrap_or_else(|process| panic!("{}", process.log()))
-        })
-        .collect();
+    let nodes: Vec<FullNode> =
+        (0..4).map(|machine| start(&machines, machine, &chain, folder.path())).collect();
     for (from, to) in [(0, 1), (2, 3), (0, 2), (1, 3)] {
         nodes[from].connect(&nodes[to]);
     }

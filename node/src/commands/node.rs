@@ -94,7 +94,7 @@ async fn show_catching_up(engine: EngineHandle) {
         if progress.phase == Phase::Done || (progress.phase == Phase::Blocks && behind == 0) {
             shown = None;
         } else if behind >= LEAST_BEHIND || progress.phase == Phase::Presync || shown.is_some() {
-            shown.get_or_insert_with(SyncBar::start).advance(&progress);
+            shown.get_or_insert_with(|| SyncBar::start(&progress)).advance(&progress);
         }
     }
 }

@@ -114,14 +114,16 @@ pub struct SyncBar {
 }
 
 impl SyncBar {
-    /// Shows a bar.
-    pub fn start() -> Self {
+    /// Shows a bar that is so far.
+    pub fn start(progress: &SyncProgress) -> Self {
         let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos} of {len} blocks  {msg}");
+        let shown = Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()) };
+        shown.bar.set_style(style.expect("a test draws this template").progress_chars("=> "));
+        shown.advance(progress);
         // Draws only where stderr is a terminal.
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_style(style.expect("a test draws this template").progress_chars("=> "));
-        telemetry::show_bar(Some(bar.clone()));
-        Self { bar }
+        shown.bar.set_draw_target(ProgressDrawTarget::stderr());
+        telemetry::show_bar(Some(shown.bar.clone()));
+        shown
     }
 
     /// Shows how far the node is.
@@ -164,7 +166,6 @@ mod tests {
 
     #[test]
     fn a_node_that_catches_up_shows_blocks_and_payments() {
-        let bar = SyncBar::start();
         let progress = SyncProgress {
             phase: Phase::Blocks,
             blocks: 150,
@@ -175,7 +176,7 @@ mod tests {
             window_blocks: 0,
             window_bytes: 0,
         };
-        bar.advance(&progress);
+        let bar = SyncBar::start(&progress);
         assert_eq!((bar.bar.length(), bar.bar.position()), (Some(400), 150));
         assert_eq!(bar.bar.message(), "1234 payments/s  2 minutes left");
         bar.advance(&SyncProgress { left_secs: None, phase: Phase::Headers, ..progress });

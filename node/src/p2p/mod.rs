@@ -340,6 +340,11 @@ pub enum NetError {
     /// An address in the configuration.
     #[error("{0}")]
     Address(#[from] DialRefusal),
+    /// An address to listen on in the configuration.
+    #[error(
+        "{0:?} is not an address to listen on: give a multiaddress of this machine such as /ip4/0.0.0.0/tcp/8444"
+    )]
+    ListenAddress(String),
     /// Listening failed.
     #[error("cannot listen on {address}: {reason}; free the port or choose another with --listen")]
     Listen {

@@ -95,7 +95,8 @@ impl Service {
         let mut swarm = transport::new_swarm(&key, behaviour, meter.clone(), registry)?;
         for text in &config.listen {
             let listen = |reason: String| NetError::Listen { address: text.clone(), reason };
-            let (address, _) = transport::parse_address(text)?;
+            let parsed = transport::parse_address(text);
+            let (address, _) = parsed.map_err(|_| NetError::ListenAddress(text.clone()))?;
             transport::refuse_taken_port(&address).map_err(|error| listen(error.to_string()))?;
             swarm.listen_on(address).map_err(|error| listen(error.to_string()))?;
         }
