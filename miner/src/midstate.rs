@@ -13,6 +13,7 @@
 
 use std::ops::{ControlFlow, RangeInclusive};
 
+use chain::hash::SHA256_START;
 use sha2::block_api::compress256;
 
 /// Nonces that go through the compressions together. Measured with SHA instructions: 1.5 times the plain
@@ -21,10 +22,6 @@ const LANES: usize = 8;
 
 /// [`LANES`] as a step between nonces.
 const LANES_STEP: u32 = 8;
-
-/// SHA-256's initial state (FIPS 180-4, 5.3.3).
-const INITIAL_STATE: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// Where the nonce stands in the second block: byte 76 of the header.
 const NONCE_AT: std::ops::Range<usize> = 12..16;
@@ -46,7 +43,7 @@ impl Midstate {
     #[must_use]
     pub fn new(header: &[u8; 80]) -> Self {
         let (head, rest) = header.split_first_chunk::<64>().expect("80 bytes hold 64");
-        let mut state = INITIAL_STATE;
+        let mut state = SHA256_START;
         compress256(&mut state, std::slice::from_ref(head));
         let mut tail = [0; 64];
         tail[..16].copy_from_slice(rest);
@@ -134,7 +131,7 @@ impl<const N: usize> Batch<N> {
                 bytes.copy_from_slice(&word.to_be_bytes());
             }
         }
-        let mut states = [INITIAL_STATE; N];
+        let mut states = [SHA256_START; N];
         for (state, digest) in states.iter_mut().zip(&self.digests) {
             compress256(state, std::slice::from_ref(digest));
         }
