@@ -89,6 +89,7 @@ bench: build ## measure (at most 15 minutes), write bench.json, print the table 
 lint: prepare-lint ## check format, clippy's warnings and the dependencies
 	@cargo fmt --all --check
 	@cargo clippy --release $(LOCKED) --workspace --all-targets -- --deny warnings
+	@cargo clippy --release $(LOCKED) --package node --features quic --all-targets -- --deny warnings
 	@scripts/deny.sh
 
 .PHONY: fmt

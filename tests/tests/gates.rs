@@ -27,9 +27,12 @@ fn p28_the_build_opens_no_ports_of_routers() {
 }
 
 #[test]
-fn p27_quic_is_not_built_in() {
+fn p27_quic_is_built_in_for_those_alone_who_ask_for_it() {
     assert!(!libp2p_features().iter().any(|feature| feature == "quic"));
-    assert!(!read("node/Cargo.toml").contains("quic"));
+    let manifest = read("node/Cargo.toml");
+    assert!(!manifest.contains("default ="), "no feature is on by itself");
+    let naming: Vec<&str> = manifest.lines().filter(|line| line.contains("libp2p/quic")).collect();
+    assert_eq!(naming, [r#"quic = ["libp2p/quic"]"#]);
 }
 
 #[test]

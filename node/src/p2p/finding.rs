@@ -345,7 +345,7 @@ impl Service {
         let Some(ip) = exchange.ip else { return Vec::new() };
         for (port, carrier) in &request.listening {
             let address = NetAddress::new(ip, *port, *carrier);
-            if !outbound && *carrier == Carrier::Tcp && exchange.budget.take(now.monotonic_ms) {
+            if !outbound && transport::can_dial(*carrier) && exchange.budget.take(now.monotonic_ms) {
                 self.finding.book.add(address, ip, now.unix_secs);
                 if exchange.reachable.len() < MAX_LISTENING && !exchange.reachable.contains(&address) {
                     exchange.reachable.push(address);
@@ -370,7 +370,7 @@ impl Service {
         let mut new = 0_u64;
         for address in addresses {
             // What this build cannot dial has no place in its book.
-            let can_dial = address.carrier() == Carrier::Tcp;
+            let can_dial = transport::can_dial(address.carrier());
             if exchange.budget.take(now.monotonic_ms)
                 && can_dial
                 && self.finding.book.add(*address, ip, now.unix_secs)

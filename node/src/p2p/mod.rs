@@ -254,6 +254,11 @@ pub enum DialRefusal {
          HOST:PORT"
     )]
     NotAnAddress(String),
+    /// An address of QUIC, in a program that was built without it.
+    #[error(
+        "{0:?} needs QUIC, which this program was built without: give a TCP address, or build with --features quic"
+    )]
+    NoQuic(String),
     /// The identity in the address is our own.
     #[error("the address is this node's own")]
     Own,

@@ -96,7 +96,10 @@ impl Service {
         for text in &config.listen {
             let listen = |reason: String| NetError::Listen { address: text.clone(), reason };
             let parsed = transport::parse_address(text);
-            let (address, _) = parsed.map_err(|_| NetError::ListenAddress(text.clone()))?;
+            let (address, _) = parsed.map_err(|refusal| match refusal {
+                super::DialRefusal::NotAnAddress(text) => NetError::ListenAddress(text),
+                other => other.into(),
+            })?;
             transport::refuse_taken_port(&address).map_err(|error| listen(error.to_string()))?;
             swarm.listen_on(address).map_err(|error| listen(error.to_string()))?;
         }

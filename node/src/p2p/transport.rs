@@ -1,4 +1,6 @@
-//! How bytes travel: TCP, encrypted by noise, split into streams by yamux; names resolved by DNS.
+//! How bytes travel: TCP, encrypted by noise, split into streams by yamux; names resolved by DNS. With the cargo feature
+//! `quic` also QUIC, which is encrypted and split by itself, for those who want it: without it none of that is linked in
+//! (threat P27).
 
 use std::{
     io,
@@ -65,14 +67,37 @@ fn new_transport(key: &Keypair, meter: Meter) -> Result<Boxed<(PeerId, StreamMux
 }
 
 fn carriers(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default());
-    match dns::tokio::Transport::system(tcp()) {
-        Ok(transport) => secure(transport, key),
+    let numeric = || Ok(with_quic(secure(tcp::tokio::Transport::new(tcp::Config::default()), key)?, key));
+    match dns::tokio::Transport::system(numeric()?) {
+        Ok(transport) => Ok(transport.boxed()),
         Err(error) => {
             // A machine without a resolver can still run a network of numeric addresses.
             tracing::warn!(%error, "names cannot be resolved: only numeric addresses will be dialled");
-            secure(tcp(), key)
+            numeric()
         }
+    }
+}
+
+#[cfg(not(feature = "quic"))]
+fn with_quic(tcp: Boxed<(PeerId, StreamMuxerBox)>, _key: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
+    tcp
+}
+
+#[cfg(feature = "quic")]
+fn with_quic(tcp: Boxed<(PeerId, StreamMuxerBox)>, key: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
+    let mut config = libp2p::quic::Config::new(key);
+    config.handshake_timeout = Duration::from_secs(HANDSHAKE_TIMEOUT_SECS);
+    config.max_concurrent_stream_limit = u32::try_from(MAX_STREAMS).unwrap_or(u32::MAX);
+    let quic = libp2p::quic::tokio::Transport::new(config);
+    let quic = quic.map(|(identity, connection), _| (identity, StreamMuxerBox::new(connection)));
+    tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed()
+}
+
+/// Whether this program can reach an address of such a kind.
+pub(super) const fn can_dial(carrier: Carrier) -> bool {
+    match carrier {
+        Carrier::Tcp => true,
+        Carrier::Quic => cfg!(feature = "quic"),
     }
 }
 
@@ -113,6 +138,8 @@ pub(super) fn parse_address(text: &str) -> Result<(Multiaddr, Option<PeerId>), D
     let rest: Vec<Protocol<'_>> = parts.collect();
     let rest = match rest.as_slice() {
         [Protocol::Tcp(_), rest @ ..] => rest,
+        [Protocol::Udp(_), Protocol::QuicV1, rest @ ..] if can_dial(Carrier::Quic) => rest,
+        [Protocol::Udp(_), Protocol::QuicV1, ..] => return Err(DialRefusal::NoQuic(text.to_owned())),
         _ => return Err(refused()),
     };
     let identity = match (named, rest) {
@@ -189,6 +216,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn quic_is_for_programs_that_were_built_with_it() {
+        let address = "/ip4/127.0.0.1/udp/1/quic-v1";
+        let parsed = parse_address(address).map(|(address, _)| address.to_string());
+        if cfg!(feature = "quic") {
+            assert_eq!(parsed.as_deref(), Ok(address));
+        } else {
+            assert_eq!(parsed, Err(DialRefusal::NoQuic(address.to_owned())));
+        }
+    }
+
+    #[test]
     fn addresses_are_a_host_a_tcp_port_and_perhaps_an_identity() {
         let id = PeerId::from(Keypair::generate_ed25519().public());
         for good in ["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/65535", "/dns4/a.example/tcp/8444", "/dns/b/tcp/1"]
@@ -209,6 +247,7 @@ mod tests {
             "/ip4/127.0.0.1/udp/1",
             "/ip4/127.0.0.1/tcp/1/ws",
             "/tcp/1",
+            "/ip4/127.0.0.1/udp/1/quic",
             "/ip4/256.0.0.1/tcp/1",
         ] {
             assert_eq!(parse_address(bad), Err(DialRefusal::NotAnAddress(bad.to_owned())), "{bad}");

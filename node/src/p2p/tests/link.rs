@@ -46,6 +46,23 @@ async fn two_nodes_exchange_every_message() {
     assert_eq!(left.view.listening(), [left.address.as_str()]);
 }
 
+#[cfg(feature = "quic")]
+#[tokio::test]
+async fn two_nodes_exchange_a_block_over_quic() {
+    let mut left = start_with(new_folder(), "/ip4/127.0.0.1/udp/0/quic-v1", &[], 64).await;
+    assert!(left.address.contains("/quic-v1/p2p/"), "{}", left.address);
+    let mut right = start(&[left.address.as_str()]).await;
+    let (on_left, on_right) = (left.connected().await, right.connected().await);
+    let blocks = Response::Blocks(vec![RawBlock::from(&*largest_block(0))]);
+    left.request(on_left, 1, Request::Blocks(vec![CHAIN])).await;
+    right.answer(blocks.clone()).await;
+    assert_eq!(left.response().await, (RequestId(1), Ok(blocks)));
+    right.request(on_right, 2, Request::Status(status(1))).await;
+    assert_eq!(left.answer(Response::Status(status(2))).await, Request::Status(status(1)));
+    assert_eq!(right.response().await, (RequestId(2), Ok(Response::Status(status(2)))));
+    assert!(right.view.peers()[0].traffic.received_bytes() > 0, "bytes are counted as over TCP");
+}
+
 #[tokio::test]
 async fn c22_the_largest_block_passes_both_ways_of_the_wire() {
     let (mut left, on_left, mut right, _) = pair().await;
