@@ -199,8 +199,11 @@ impl<S: Store> Engine<S> {
                 && let Some(last) = sources.last()
             {
                 let ids = self.window.rest_of(last.request, peer);
-                tracing::debug!(%peer, height = %id.height, blocks = ids.len(), "asked of a further peer");
-                self.ask_for_blocks(peer, ids, now);
+                // The bodies of two branches may have been asked for together.
+                if !ids.is_empty() {
+                    tracing::debug!(%peer, height = %id.height, blocks = ids.len(), "asked of a further peer");
+                    self.ask_for_blocks(peer, ids, now);
+                }
             }
             let stalled =
                 sources.iter().filter(|source| !source.stalled && waited(source.since_ms) >= stall_ms);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chain::{
-    amount::Amount, block::Block, height::Height, ledger::Ledger, memory::MemoryStore, pow::Work,
-    transaction::Transaction,
+    amount::Amount, block::Block, height::Height, ledger::Ledger, memory::MemoryStore,
+    merkle::root_and_mutation, pow::Work, transaction::Transaction,
 };
 
 use super::{
@@ -150,6 +150,30 @@ fn c12_a_mutated_body_in_short_costs_its_sender_and_the_honest_one_is_taken() {
     let actions = push(&mut network, 0, FRIEND, pushed(&block));
     assert_eq!((replied(&actions), blamed(&actions)), (Some(CompactReply::Accepted), Vec::new()));
     assert_eq!(network.tip(0), block.hash());
+}
+
+#[test]
+fn c12_a_body_in_short_that_breaks_a_rule_condemns_its_header_and_goes_no_further() {
+    let mut network = Network::new(1);
+    meet(&mut network, 0, STRANGER);
+    meet(&mut network, 0, FRIEND);
+    let mut block = network.mined(0, &key(1));
+    block.coinbase.outputs[0].amount = Amount::ZERO;
+    block.header.merkle_root = root_and_mutation(&[block.coinbase.txid().to_bytes()]).0;
+    let target = block.header.bits.to_target().expect("the tip's bits");
+    while !target.is_met_by(&block.hash()) {
+        block.header.nonce += 1;
+    }
+    let now = network.now;
+    let message = FromNet::Request { peer: STRANGER, reply: Reply(0), request: pushed(&block) };
+    let mut actions = network.engines[0].on(Event::Net(message), now).expect("memory does not fail");
+    actions.extend(network.engines[0].on(Event::Ready, now).expect("memory does not fail"));
+    assert!(asked(&actions).iter().all(|(peer, ..)| *peer != FRIEND), "it is passed on to nobody");
+    assert_eq!(blamed(&actions), [], "whoever passed it on need not have known");
+    let tree = network.engines[0].ledger().tree();
+    assert!(tree.find(&block.hash()).is_some_and(|id| tree.node(id).is_invalid()));
+    let actions = push(&mut network, 0, FRIEND, pushed(&block));
+    assert_eq!(replied(&actions), Some(CompactReply::Refused));
 }
 
 #[test]
