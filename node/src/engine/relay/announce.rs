@@ -61,8 +61,8 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Passes a block on whose header's work is checked, and whose body is the header's, before anything else of
-    /// it is judged. In a large network to a few peers: the others get it afterwards.
+    /// Passes a block on whose header's work is checked, and whose body is the header's and keeps the isolated rules,
+    /// before its coins are looked up. In a large network to a few peers: the others get it afterwards.
     pub(super) fn push_early(&mut self, compact: &Arc<CompactBlock>, now: Now) {
         let mut peers = self.peers_without(compact);
         if peers.len() > MAX_PUSHES {

@@ -188,18 +188,21 @@ impl Rebuild {
     ) -> Result<CheckedBlock, Unfit> {
         let is_guess = self.parts.iter().flatten().any(|part| part.guessed().is_some());
         let unfit = || if is_guess { Unfit::Guessed } else { Unfit::Given };
-        let parts: Option<Vec<Piece>> =
-            self.parts.iter().map(|part| part.as_ref().map(|part| part.piece.clone())).collect();
-        let block = NewBlock::Assembled {
-            header: self.compact.header,
-            coinbase: self.compact.coinbase.clone(),
-            transactions: parts.ok_or_else(unfit)?,
-        };
-        match CheckedBlock::check_knowing(block.clone(), chain, verdicts) {
+        match CheckedBlock::check_knowing(self.assemble().ok_or_else(unfit)?, chain, verdicts) {
             Ok(checked) => Ok(checked),
             Err(SubmitError::WrongBody(_)) => Err(unfit()),
-            Err(_) => Err(Unfit::Invalid(Box::new(block))),
+            Err(_) => Err(Unfit::Invalid(Box::new(self.assemble().ok_or_else(unfit)?))),
         }
+    }
+
+    /// The block, as far as can be told; none while something is missing.
+    fn assemble(&self) -> Option<NewBlock> {
+        let pieces = self.parts.iter().map(|part| part.as_ref().map(|part| part.piece.clone()));
+        Some(NewBlock::Assembled {
+            header: self.compact.header,
+            coinbase: self.compact.coinbase.clone(),
+            transactions: pieces.collect::<Option<_>>()?,
+        })
     }
 
     /// What is sent on: the same that came, with what was missing here carried whole, since the next will
