@@ -34,3 +34,4 @@ pub mod time;
 pub mod transaction;
 pub mod tree;
 pub mod utxo;
+pub mod zip215;

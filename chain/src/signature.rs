@@ -8,8 +8,6 @@
 use std::sync::LazyLock;
 
 use borsh::BorshSerialize;
-use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
-use ed25519_zebra::{Signature, VerificationKeyBytes, batch};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -19,6 +17,7 @@ use crate::{
     policy::PublicKey,
     transaction::{Output, Transaction},
     utxo::Coin,
+    zip215::{Signed, all_hold},
 };
 
 /// The most signatures of one batch: past this a batch gets no cheaper a signature.
@@ -78,11 +77,11 @@ impl Claim {
     /// Verifies this one signature.
     #[must_use]
     pub fn holds(&self) -> bool {
-        batch::Item::from(self.parts()).verify_single().is_ok()
+        self.signed().holds()
     }
 
-    fn parts(&self) -> (VerificationKeyBytes, Signature, &[u8; 32]) {
-        (VerificationKeyBytes::from(self.key.0), Signature::from(self.signature), &self.message)
+    const fn signed(&self) -> Signed<'_> {
+        Signed { key: &self.key.0, signature: &self.signature, message: &self.message }
     }
 }
 
@@ -120,7 +119,7 @@ fn wrong_in(claims: &[Claim], first_only: bool) -> Vec<usize> {
         let wrong = claims.iter().enumerate().filter(|(_, claim)| !claim.holds()).map(|(index, _)| index);
         return wrong.take(if first_only { 1 } else { claims.len() }).collect();
     }
-    if batch_holds(claims) {
+    if all_hold(claims.iter().map(Claim::signed), batch_seed(claims)) {
         return Vec::new();
     }
     let (low, high) = claims.split_at(claims.len() / 2);
@@ -129,14 +128,6 @@ fn wrong_in(claims: &[Claim], first_only: bool) -> Vec<usize> {
         wrong.extend(wrong_in(high, first_only).into_iter().map(|index| low.len() + index));
     }
     wrong
-}
-
-fn batch_holds(claims: &[Claim]) -> bool {
-    let mut verifier = batch::Verifier::new();
-    for claim in claims {
-        verifier.queue(claim.parts());
-    }
-    verifier.verify(ChaCha20Rng::from_seed(batch_seed(claims))).is_ok()
 }
 
 /// SHA-256 over everything in the batch, so that no part of it can be chosen after the coefficients.
