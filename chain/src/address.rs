@@ -10,7 +10,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{encode, hash::tagged_hasher, policy::Policy};
+use crate::{
+    hash::{HashWriter, tagged_hasher},
+    policy::Policy,
+};
 
 /// The only version of addresses today: the hash of a spend policy (rule A2).
 const VERSION: u8 = 0;
@@ -52,9 +55,9 @@ impl Address {
     pub fn of_policy(policy: &Policy) -> Self {
         // Made once: the tag costs as much hashing as most policies do.
         static TAG: LazyLock<Sha256> = LazyLock::new(|| tagged_hasher("cairn/policy"));
-        let mut hasher = TAG.clone();
-        hasher.update(encode::to_bytes(policy));
-        Self(hasher.finalize().into())
+        let mut writer = HashWriter(TAG.clone());
+        policy.serialize(&mut writer).expect("writing into a hasher does not fail");
+        Self(writer.0.finalize().into())
     }
 
     /// From the 32 bytes of the hash.

@@ -3,7 +3,11 @@
 //! A hash of a block can never be passed where the id of a transaction is meant. All are displayed as
 //! Bitcoin displays them: the bytes reversed, in hexadecimal (rule E3).
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    io::{self, Write},
+    str::FromStr,
+};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -76,6 +80,20 @@ pub(crate) fn tagged_hasher(tag: &str) -> Sha256 {
     hasher.update(tag);
     hasher.update(tag);
     hasher
+}
+
+/// What is written into it is hashed: an encoding needs no room of its own.
+pub(crate) struct HashWriter(pub(crate) Sha256);
+
+impl Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Why a string is not a hash.

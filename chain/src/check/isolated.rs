@@ -14,6 +14,9 @@ use crate::{
     transaction::{Destination, MAX_DATA_BYTES, OutPoint, Output, Transaction},
 };
 
+/// The encodings of most transactions are no longer than this.
+const EVERYDAY_BYTES: usize = 512;
+
 /// A transaction that breaks no isolated rule, with what was learned on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedTransaction {
@@ -34,7 +37,7 @@ impl CheckedTransaction {
     /// [`TransactionError`] with the first rule that is broken.
     pub fn check(transaction: impl Into<Arc<Transaction>>, chain: &Chain) -> Result<Self, TransactionError> {
         let transaction = transaction.into();
-        let mut encoded = Vec::new();
+        let mut encoded = Vec::with_capacity(EVERYDAY_BYTES);
         let unsigned = transaction.encode_into(&mut encoded);
         let witness_txid = WitnessTxId::from_bytes(sha256d(&encoded));
         Self::check_encoded(transaction, &encoded, unsigned, witness_txid, chain)
