@@ -66,6 +66,8 @@ pub(super) struct Offer {
 
 /// What taking a transaction would do.
 struct Plan {
+    /// Of which state of the mempool this is true.
+    changes: u64,
     parents: Vec<Slot>,
     /// Those that it replaces, with their descendants.
     replaced: BTreeSet<Slot>,
@@ -150,7 +152,7 @@ impl Mempool {
         let context = ledger.next_spend_context();
         let round = Round { ledger, context, policy: Policy::Relay(None), now };
         self.check_cheaply(checked, &round)?;
-        let mut coins = self.find_coins(&[Some(checked)], ledger)?.into_iter();
+        let mut coins = self.find_coins(&[Some(checked)], &round)?.into_iter();
         let spent = round.spend(checked, coins.next().unwrap_or_default())?;
         self.check_worth(&spent, &round)?;
         let verified = only(verify_signatures(vec![spent])).map_err(AcceptError::from)?;
@@ -183,15 +185,15 @@ impl Mempool {
             }
         }
         let wanted: Vec<Option<&Arc<CheckedTransaction>>> = checked.iter().map(Option::as_ref).collect();
-        let coins = match self.find_coins(&wanted, ledger) {
+        let coins = match self.find_coins(&wanted, &round) {
             Ok(coins) => coins,
             Err(error) => return fail_all(outcomes, &error),
         };
-        let (spent, places) = self.spend_all(&checked, coins, &round, &mut outcomes);
-        for (verdict, place) in verify_signatures(spent).into_iter().zip(places) {
+        let (spent, plans) = self.spend_all(&checked, coins, &round, &mut outcomes);
+        for (verdict, (place, plan)) in verify_signatures(spent).into_iter().zip(plans) {
             let taken = verdict
                 .map_err(AcceptError::from)
-                .and_then(|verified| self.take_in(Arc::new(verified), times[place], &round));
+                .and_then(|verified| self.take_in(Arc::new(verified), plan, times[place], &round));
             if let (Err(AcceptError::Spend(error)), Some(transaction)) = (&taken, &checked[place]) {
                 self.note_refusal(transaction, error, &round);
             }
@@ -243,16 +245,15 @@ impl Mempool {
     fn find_coins<S: Store>(
         &self,
         transactions: &[Option<&Arc<CheckedTransaction>>],
-        ledger: &Ledger<S>,
+        round: &Round<'_, S>,
     ) -> Result<Vec<Vec<Option<Coin>>>, StoreError> {
-        let height = ledger.next_spend_context().height;
         let inputs = transactions.iter().flatten().flat_map(|checked| &checked.transaction().inputs);
         let wanted: Vec<OutPoint> =
             inputs.filter(|input| !self.slots.contains_key(&input.txid)).copied().collect();
-        let mut stored = ledger.coins(&wanted)?.into_iter();
+        let mut stored = round.ledger.coins(&wanted)?.into_iter();
         let mut find = |outpoint: &OutPoint| {
             if self.slots.contains_key(&outpoint.txid) {
-                return self.output(outpoint, height);
+                return self.output(outpoint, round.context.height);
             }
             stored.next().flatten()
         };
@@ -263,15 +264,15 @@ impl Mempool {
     }
 
     /// Holds all transactions against the spending rules but the signatures, and against what they must pay;
-    /// those that are left, with their places.
+    /// those that are left, and for each its place and what taking it would do.
     fn spend_all<S: Store>(
         &mut self,
         checked: &[Option<Arc<CheckedTransaction>>],
         coins: Vec<Vec<Option<Coin>>>,
         round: &Round<'_, S>,
         outcomes: &mut [Result<TxId, AcceptError>],
-    ) -> (Vec<SpentTransaction>, Vec<usize>) {
-        let (mut spent, mut places) = (Vec::with_capacity(checked.len()), Vec::with_capacity(checked.len()));
+    ) -> (Vec<SpentTransaction>, Vec<(usize, Option<Plan>)>) {
+        let (mut spent, mut plans) = (Vec::with_capacity(checked.len()), Vec::with_capacity(checked.len()));
         // Those of this batch that may be spent by later ones; a batch of one has none.
         let alone = outcomes.len() == 1;
         let mut made: HashMap<TxId, Arc<CheckedTransaction>> = HashMap::new();
@@ -285,16 +286,16 @@ impl Mempool {
                 }
             }
             let outcome = round.spend(checked, coins).map_err(AcceptError::from).and_then(|spent| {
-                self.check_worth(&spent, round)?;
-                Ok(spent)
+                let plan = self.check_worth(&spent, round)?;
+                Ok((spent, plan))
             });
             match outcome {
-                Ok(transaction) => {
+                Ok((transaction, plan)) => {
                     if !alone {
                         made.insert(checked.txid(), Arc::clone(checked));
                     }
                     spent.push(transaction);
-                    places.push(place);
+                    plans.push((place, plan));
                 }
                 Err(error) => {
                     if let AcceptError::Spend(error) = &error {
@@ -304,17 +305,17 @@ impl Mempool {
                 }
             }
         }
-        (spent, places)
+        (spent, plans)
     }
 
-    /// Whether a transaction pays enough to be worth verifying its signatures.
+    /// Whether a transaction pays enough to be worth verifying its signatures; what taking it would do, now.
     fn check_worth<S: Store>(
         &self,
         spent: &SpentTransaction,
         round: &Round<'_, S>,
-    ) -> Result<(), AcceptError> {
+    ) -> Result<Option<Plan>, AcceptError> {
         if round.policy == Policy::Return {
-            return Ok(());
+            return Ok(None);
         }
         let (checked, fee) = (spent.checked(), spent.fee());
         let bytes = charged_bytes(checked);
@@ -323,7 +324,7 @@ impl Mempool {
             return Err(AcceptError::LowFee { fee, needed, bytes });
         }
         // All that can be refused without signatures is: they are the dearest to verify.
-        self.plan(checked, fee, round).map(drop)
+        self.plan(checked, fee, round).map(Some)
     }
 
     fn parents_of(&self, checked: &CheckedTransaction) -> Vec<Slot> {
@@ -362,13 +363,14 @@ impl Mempool {
             // What returns is put in first; then the worst go.
             Policy::Return => (BTreeSet::new(), None),
         };
-        Ok(Plan { parents, replaced, evicted, best_evicted })
+        Ok(Plan { changes: self.changes, parents, replaced, evicted, best_evicted })
     }
 
     /// Takes a transaction of which all rules hold on the tip.
     fn take_in<S: Store>(
         &mut self,
         verified: Arc<VerifiedTransaction>,
+        plan: Option<Plan>,
         time: Time,
         round: &Round<'_, S>,
     ) -> Result<(), AcceptError> {
@@ -376,7 +378,10 @@ impl Mempool {
         self.check_unconfirmed(&verified, round)?;
         // Others of its batch may have used the share up.
         self.check_share(verified.checked(), round)?;
-        let plan = self.plan(verified.checked(), verified.fee(), round)?;
+        let plan = match plan {
+            Some(plan) if plan.changes == self.changes => plan,
+            _ => self.plan(verified.checked(), verified.fee(), round)?,
+        };
         for (leaving, why) in
             [(&plan.replaced, Departure::Replaced { by: txid }), (&plan.evicted, Departure::Evicted)]
         {
