@@ -8,10 +8,10 @@ use tempfile::TempDir;
 
 use crate::{
     Bench, cpu,
-    cpu::Taken,
+    cpu::{Taken, Unit},
     forge::Forge,
     funding::Funding,
-    house::{Files, House, Indexes},
+    house::{BLOCKS_AT_ONCE, Files, House, Indexes},
     payments::{FEE, Spendable, pay_all, scatter},
     say,
 };
@@ -43,19 +43,26 @@ pub fn chain() -> Result<Chain, Box<dyn Error>> {
     Ok(Chain::mine(Params { half_life_secs: 0, maturity_blocks: 1, ..Params::dev() })?)
 }
 
-/// What it takes to connect blocks from bytes, flushes and what they have the database do included.
-pub fn connect(house: &mut House, blocks: &[Vec<u8>]) -> Result<Taken, Box<dyn Error>> {
-    let (taken, outcome) = cpu::of(|| {
-        house.submit(blocks)?;
-        house.settle()
-    });
-    outcome.map(|()| taken)
+/// Notes what it costs to connect blocks from bytes, some together, each of so many payments in all; flushes and
+/// what they have the database do included.
+pub fn put_connect(
+    bench: &mut Bench,
+    name: &'static str,
+    house: &mut House,
+    blocks: &[Vec<u8>],
+    payments: usize,
+) -> Result<(Unit, Taken), Box<dyn Error>> {
+    let parts = blocks.chunks(BLOCKS_AT_ONCE).map(Some).chain([None]);
+    bench.put_per_verify(name, payments, parts, |part| match part {
+        Some(blocks) => house.submit(blocks),
+        None => house.settle(),
+    })
 }
 
 /// What merging files costs each of `payments` that have just been connected: the share of it that those files
 /// have which they made, where the database merges when as many wait as it allows.
 pub fn merge_share(
-    bench: &Bench,
+    unit: Unit,
     house: &mut House,
     files: Files,
     payments: usize,
@@ -63,7 +70,7 @@ pub fn merge_share(
     house.settle()?;
     let (taken, merged) = cpu::of(|| house.merge(files));
     let MergedFiles { files, most } = merged?;
-    Ok(bench.unit.per_piece(taken, payments)? * f64::from(files) / f64::from(most))
+    Ok(unit.per_piece(taken, payments)? * f64::from(files) / f64::from(most))
 }
 
 impl World {
@@ -92,13 +99,11 @@ impl World {
         // To count the coins was to read them all. All runs begin with merged files.
         house.merge(Files::Coins)?;
         house = house.reopen()?;
-        bench.renew_unit()?;
         say("  connecting ...");
-        let taken = connect(&mut house, &payments)?;
-        bench.put("connect_cold_per_verify", bench.unit.per_piece(taken, PAYMENTS)?);
+        let (unit, taken) = put_connect(bench, "connect_cold_per_verify", &mut house, &payments, PAYMENTS)?;
         let per_sec = f64::from(u32::try_from(PAYMENTS)?) / taken.wall.as_secs_f64();
         bench.put("connect_cold_per_sec", per_sec);
-        let merge = merge_share(bench, &mut house, Files::Coins, PAYMENTS)?;
+        let merge = merge_share(unit, &mut house, Files::Coins, PAYMENTS)?;
         bench.put("merge_coins_per_verify", merge);
 
         house = house.reopen()?;
@@ -116,19 +121,18 @@ pub fn measure_indexed(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     let mut house = House::open(folder.path(), world.forge.chain(), Indexes::On)?;
     house.submit(&world.funding)?;
     let mut house = house.reopen()?;
-    let unit = bench.renew_unit()?;
     say("  connecting with indexes ...");
     let bytes = house.disk_bytes()?;
     let coins_bytes = house.coins()?.1;
     house.merge(Files::Coins)?;
     house.merge(Files::Index)?;
     house = house.reopen()?;
-    let taken = connect(&mut house, &world.payments)?;
+    let name = "connect_cold_indexed_per_verify";
+    let (unit, _) = put_connect(bench, name, &mut house, &world.payments, PAYMENTS)?;
     house = house.reopen()?;
     let grown = house.disk_bytes()?.saturating_sub(bytes);
     let coins_grown = house.coins()?.1.saturating_sub(coins_bytes);
-    bench.put("connect_cold_indexed_per_verify", unit.per_piece(taken, PAYMENTS)?);
-    let merge = merge_share(bench, &mut house, Files::Index, PAYMENTS)?;
+    let merge = merge_share(unit, &mut house, Files::Index, PAYMENTS)?;
     bench.put("merge_index_per_verify", merge);
     bench.put_ratio("payment_indexed_bytes", grown.saturating_sub(coins_grown), PAYMENTS as u64)?;
     bench.world = Some(world);

@@ -10,9 +10,9 @@ pub const MEANINGS: [(&str, &str); 46] = [
     ("nonce_megahashes_per_sec", "one thread's nonce search, millions of hashes a second"),
     (
         "verify_strict_us",
-        "one strict verification with ed25519-dalek, of a key and a signature in bytes: the unit (microseconds, best of 5)",
+        "one strict verification with ed25519-dalek, the key parsed before: the unit (microseconds, mean)",
     ),
-    ("batch_per_verify", "a signature in batches of 1,024, each of its own key, all cores : unit"),
+    ("batch_per_verify", "a signature in large batches, each of its own key, all cores : unit"),
     (
         "connect_cold_per_verify",
         "CPU a payment to connect blocks, 200,000 over 1,000,000 coins, nothing cached, no indexes : unit",

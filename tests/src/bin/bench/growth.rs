@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::{
     Bench,
-    connect::{PAYMENTS_A_BLOCK, chain, connect, merge_share},
+    connect::{PAYMENTS_A_BLOCK, chain, merge_share, put_connect},
     forge::Forge,
     funding::Funding,
     house::{Files, House, Indexes},
@@ -59,11 +59,9 @@ pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
         let blocks = forge.blocks(&payments, PAYMENTS_A_BLOCK)?;
         house.merge(Files::Coins)?;
         house = house.reopen()?;
-        bench.renew_unit()?;
         say("  connecting ...");
-        let taken = connect(&mut house, &blocks)?;
-        bench.put(name, bench.unit.per_piece(taken, payments.len())?);
-        let merge = merge_share(bench, &mut house, Files::Coins, payments.len())?;
+        let (unit, _) = put_connect(bench, name, &mut house, &blocks, payments.len())?;
+        let merge = merge_share(unit, &mut house, Files::Coins, payments.len())?;
         bench.put(merge_name, merge);
     }
     Ok(())

@@ -30,7 +30,7 @@ use rayon::prelude::*;
 use crate::{forge::Forge, payments::stranger};
 
 /// Blocks that are submitted together where the node catches up.
-const BLOCKS_AT_ONCE: usize = 8;
+pub const BLOCKS_AT_ONCE: usize = 8;
 /// Memory for the mempool: never the bound of what is measured.
 const MEMPOOL_BYTES: u64 = 2_000_000_000;
 

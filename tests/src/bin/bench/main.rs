@@ -26,12 +26,23 @@ mod sync;
 
 use std::{collections::BTreeMap, error::Error, path::Path};
 
-use self::{connect::World, cpu::Unit, figures::MEANINGS};
+use chain::signature::verify_all;
+
+use self::{
+    connect::World,
+    cpu::{Taken, Unit, Yardstick},
+    figures::MEANINGS,
+};
+
+/// Signatures that are verified in batches, to see what they cost alone.
+const BATCHED: u64 = 40_960;
+/// As many of them at once as blocks of a run have together.
+const A_PART: usize = 8_192;
 
 /// What is measured and what it needs.
 struct Bench {
     figures: BTreeMap<&'static str, f64>,
-    unit: Unit,
+    yardstick: Yardstick,
     /// What several parts share, made by the first that needs it.
     world: Option<World>,
     /// Payments of the chain that is synced, where it is not to be the usual one.
@@ -45,11 +56,19 @@ impl Bench {
         self.figures.insert(name, figure);
     }
 
-    /// Measures the unit anew, right before what it is the unit of: a processor's clock is not the same all the time.
-    fn renew_unit(&mut self) -> Result<Unit, Box<dyn Error>> {
-        self.unit = Unit::measure()?;
-        say(&format!("  the unit is {:.1} us now", self.unit.micros()));
-        Ok(self.unit)
+    /// Notes what each of `count` pieces of some work costs, which is done in parts, in units that are measured
+    /// between them.
+    fn put_per_verify<P>(
+        &mut self,
+        name: &'static str,
+        count: usize,
+        parts: impl IntoIterator<Item = P>,
+        work: impl FnMut(P) -> Result<(), Box<dyn Error>>,
+    ) -> Result<(Unit, Taken), Box<dyn Error>> {
+        let (unit, taken) = self.yardstick.between(parts, work)?;
+        say(&format!("  the unit was {:.1} us", unit.micros()));
+        self.put(name, unit.per_piece(taken, count)?);
+        Ok((unit, taken))
     }
 
     /// Notes a quotient.
@@ -104,10 +123,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let names: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
         return Err(format!("there is no part {unknown}, only {}", names.join(" ")).into());
     }
-    let unit = Unit::measure()?;
-    let mut bench = Bench { figures: BTreeMap::new(), unit, world: None, payments };
+    let mut bench = Bench { figures: BTreeMap::new(), yardstick: Yardstick::make(), world: None, payments };
+    let claims = cpu::claims(BATCHED);
+    let (unit, _) =
+        bench.put_per_verify("batch_per_verify", claims.len(), claims.chunks(A_PART), |part| {
+            verify_all(part).map_err(|claim| format!("signature {claim} does not hold").into())
+        })?;
     bench.put("verify_strict_us", unit.micros());
-    bench.put("batch_per_verify", unit.of_batch()?);
     for (name, measure) in PARTS {
         if wanted.is_empty() || wanted.iter().any(|part| part == name) {
             let begun = std::time::Instant::now();

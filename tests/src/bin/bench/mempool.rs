@@ -6,9 +6,7 @@ use chain::transaction::Transaction;
 
 use crate::{
     Bench,
-    connect::{PAYMENTS_A_BLOCK, World, connect},
-    cpu,
-    cpu::Unit,
+    connect::{PAYMENTS_A_BLOCK, World, put_connect},
     house::{Files, House},
     payments::pay_all,
     say,
@@ -19,6 +17,8 @@ use crate::{
 const WAITING: usize = 50_000;
 /// Transactions of a batch.
 const BATCH: usize = 100;
+/// Transactions after which the unit is measured again.
+const A_PART: usize = 1_000;
 /// Templates, of which the median counts.
 const TEMPLATES: u64 = 9;
 /// Transactions that are accepted where so many wait.
@@ -39,16 +39,18 @@ fn bytes_of(transactions: &[Arc<Transaction>]) -> Vec<Vec<u8>> {
     transactions.iter().map(|transaction| transaction.to_bytes()).collect()
 }
 
-/// What it costs to accept each of these, one by one.
+/// Notes what it costs to accept each of these, one by one.
 fn accept_singly(
+    bench: &mut Bench,
+    name: &'static str,
     house: &mut House,
-    unit: Unit,
     transactions: &[Arc<Transaction>],
-) -> Result<f64, Box<dyn Error>> {
+) -> Result<(), Box<dyn Error>> {
     let bytes = bytes_of(transactions);
-    let (taken, outcome) = cpu::of(|| bytes.iter().try_for_each(|bytes| house.accept(bytes)));
-    outcome?;
-    unit.per_piece(taken, bytes.len())
+    bench.put_per_verify(name, bytes.len(), bytes.chunks(A_PART), |part| {
+        part.iter().try_for_each(|bytes| house.accept(bytes))
+    })?;
+    Ok(())
 }
 
 /// Measures all of it, on the world's ledger.
@@ -62,48 +64,40 @@ pub fn measure(bench: &mut Bench) -> Result<(), Box<dyn Error>> {
     // What was connected before is not to be in any memory.
     world.house = world.house.reopen()?;
 
-    let unit = bench.renew_unit()?;
     say("  accepting one by one ...");
-    bench.put("accept_per_verify", accept_singly(&mut world.house, unit, first)?);
+    accept_singly(bench, "accept_per_verify", &mut world.house, first)?;
     say("  making templates ...");
     bench.put("template_ms", template_ms(&mut world)?);
     world.house.clear();
-    let unit = bench.renew_unit()?;
     say("  accepting in batches ...");
     let bytes = bytes_of(second);
-    let (taken, outcome) =
-        cpu::of(|| bytes.chunks(BATCH).try_for_each(|batch| world.house.accept_batch(batch)));
-    outcome?;
-    bench.put("accept_batch_per_verify", unit.per_piece(taken, WAITING)?);
+    bench.put_per_verify("accept_batch_per_verify", WAITING, bytes.chunks(A_PART), |part| {
+        part.chunks(BATCH).try_for_each(|batch| world.house.accept_batch(batch))
+    })?;
     world.house.clear();
 
-    let unit = bench.renew_unit()?;
     say("  accepting where many wait ...");
     let mut filling = waiting;
     for ((name, then), more) in WAITING_THEN.into_iter().zip(more.chunks(MORE)) {
         let (fill, rest) = filling.split_at(then.saturating_sub(world.house.mempool.len()));
         world.house.fill(fill)?;
         filling = rest;
-        bench.put(name, accept_singly(&mut world.house, unit, more)?);
+        accept_singly(bench, name, &mut world.house, more)?;
     }
     world.house.clear();
 
     say("  connecting what waits ...");
     let blocks = wait_in_blocks(&mut world, first)?;
     world.house.merge(Files::Coins)?;
-    let unit = bench.renew_unit()?;
-    let taken = connect(&mut world.house, &blocks)?;
-    bench.put("connect_warm_per_verify", unit.per_piece(taken, first.len())?);
+    put_connect(bench, "connect_warm_per_verify", &mut world.house, &blocks, first.len())?;
     let blocks = wait_in_blocks(&mut world, second)?;
     world.house.merge(Files::Coins)?;
-    let unit = bench.renew_unit()?;
     let house = &mut world.house;
-    let (taken, outcome) = cpu::of(|| {
-        blocks.iter().try_for_each(|block| house.submit_one(block))?;
-        house.settle()
-    });
-    outcome?;
-    bench.put("connect_warm_each_per_verify", unit.per_piece(taken, second.len())?);
+    let parts = blocks.iter().map(Some).chain([None]);
+    bench.put_per_verify("connect_warm_each_per_verify", second.len(), parts, |part| match part {
+        Some(block) => Ok(house.submit_one(block)?),
+        None => house.settle(),
+    })?;
     bench.world = Some(world);
     Ok(())
 }
