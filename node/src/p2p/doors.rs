@@ -1,7 +1,9 @@
 //! Who may come in: how many connections there are at a time, in all, from one address, and to one peer.
 //!
 //! A handshake that is not gone on with holds a place until its time is over. So places for handshakes are given out
-//! by address as well: else one machine that opens sockets and says nothing keeps everybody out (threat P18).
+//! by address as well: else one machine that opens sockets and says nothing keeps everybody out (threat P18). And by
+//! carrier: a QUIC handshake begins before its sender's address is proved, so that whoever forges addresses takes the
+//! places of QUIC, and none of TCP's.
 //!
 //! libp2p has limits of its own; they know no addresses, and remember every peer that was ever connected.
 
@@ -22,7 +24,7 @@ use libp2p::{
 };
 use thiserror::Error;
 
-use super::{ConnectionCaps, transport};
+use super::{ConnectionCaps, book::Carrier, transport};
 
 /// The bits of an IPv6 address that name one customer's network: within them addresses cost nothing.
 const V6_NETWORK_BITS: u32 = 64;
@@ -69,6 +71,19 @@ impl Source {
     }
 }
 
+/// Who knocks, as far as it is known before the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Knock {
+    carrier: Carrier,
+    source: Option<Source>,
+}
+
+impl Knock {
+    fn of(address: &Multiaddr) -> Self {
+        Self { carrier: transport::carrier_of(address), source: Source::of(address) }
+    }
+}
+
 /// Counts by name; what is at zero is forgotten.
 #[derive(Debug)]
 struct Counts<K>(BTreeMap<K, u32>);
@@ -96,9 +111,9 @@ impl<K: Ord> Counts<K> {
 #[derive(Debug)]
 pub(super) struct Doors {
     caps: ConnectionCaps,
-    handshakes_in: BTreeMap<ConnectionId, Option<Source>>,
+    handshakes_in: BTreeMap<ConnectionId, Knock>,
     handshakes_out: BTreeMap<ConnectionId, ()>,
-    by_source: Counts<Source>,
+    by_source: Counts<(Carrier, Source)>,
     /// Open connections, whether we dialled them.
     open: BTreeMap<ConnectionId, (PeerId, bool)>,
     by_peer: Counts<PeerId>,
@@ -121,23 +136,24 @@ impl Doors {
     }
 
     /// Somebody knocks.
-    fn knock(&mut self, connection: ConnectionId, source: Option<Source>) -> Result<(), Crowded> {
-        let caps = &self.caps;
-        below(caps.pending, self.handshakes_in.len(), Crowded::Handshakes)?;
+    fn knock(&mut self, connection: ConnectionId, knock: Knock) -> Result<(), Crowded> {
+        let (caps, Knock { carrier, source }) = (&self.caps, knock);
+        let under_way = self.handshakes_in.values().filter(|other| other.carrier == carrier).count();
+        below(caps.pending, under_way, Crowded::Handshakes)?;
         if let Some(source) = source {
-            if self.by_source.get(&source) >= caps.pending_per_address {
+            if self.by_source.get(&(carrier, source)) >= caps.pending_per_address {
                 return Err(Crowded::HandshakesOfAddress(caps.pending_per_address));
             }
-            self.by_source.add(source);
+            self.by_source.add((carrier, source));
         }
-        self.handshakes_in.insert(connection, source);
+        self.handshakes_in.insert(connection, knock);
         Ok(())
     }
 
     /// A handshake is over, well or not.
     fn knocked(&mut self, connection: ConnectionId) {
-        if let Some(Some(source)) = self.handshakes_in.remove(&connection) {
-            self.by_source.take(&source);
+        if let Some(Knock { carrier, source: Some(source) }) = self.handshakes_in.remove(&connection) {
+            self.by_source.take(&(carrier, source));
         }
         self.handshakes_out.remove(&connection);
     }
@@ -177,7 +193,7 @@ impl NetworkBehaviour for Doors {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.knock(connection, Source::of(remote)).map_err(ConnectionDenied::new)
+        self.knock(connection, Knock::of(remote)).map_err(ConnectionDenied::new)
     }
 
     fn handle_pending_outbound_connection(
@@ -246,6 +262,10 @@ mod tests {
         Source::of(&text.parse().expect("a multiaddress"))
     }
 
+    fn knock(text: &str) -> Knock {
+        Knock::of(&text.parse().expect("a multiaddress"))
+    }
+
     #[test]
     fn p11_an_address_is_the_same_by_any_name() {
         assert_eq!(source("/ip4/127.0.0.1/tcp/1"), None);
@@ -261,13 +281,13 @@ mod tests {
     fn p18_one_address_takes_its_own_places_alone() {
         let caps = ConnectionCaps::default();
         let mut doors = Doors::new(caps);
-        let crowd = source("/ip4/192.0.2.1/tcp/1");
+        let crowd = knock("/ip4/192.0.2.1/tcp/1");
         for number in 0..10 * caps.pending {
             let answer = doors.knock(connection(number), crowd);
             assert_eq!(answer.is_ok(), number < caps.pending_per_address, "{number}");
         }
         let other = connection(1_000_000);
-        assert_eq!(doors.knock(other, source("/ip4/192.0.2.2/tcp/1")), Ok(()));
+        assert_eq!(doors.knock(other, knock("/ip4/192.0.2.2/tcp/1")), Ok(()));
         // What ends makes room, and is forgotten.
         doors.leave(connection(0));
         assert_eq!(doors.knock(connection(0), crowd), Ok(()));
@@ -289,9 +309,9 @@ mod tests {
         };
         let mut doors = Doors::new(caps);
         for number in 0..4 {
-            assert_eq!(doors.knock(connection(number), None), Ok(()));
+            assert_eq!(doors.knock(connection(number), knock("/ip4/127.0.0.1/tcp/1")), Ok(()));
         }
-        assert_eq!(doors.knock(connection(4), None), Err(Crowded::Handshakes(4)));
+        assert_eq!(doors.knock(connection(4), knock("/ip4/127.0.0.1/tcp/1")), Err(Crowded::Handshakes(4)));
         let peers: Vec<PeerId> = (0..4).map(|_| PeerId::random()).collect();
         assert_eq!(doors.enter(connection(0), peers[0], false), Ok(()));
         assert_eq!(doors.enter(connection(1), peers[0], false), Err(Crowded::Peer(1)));
@@ -301,5 +321,21 @@ mod tests {
         assert_eq!(doors.enter(connection(6), PeerId::random(), true), Err(Crowded::Outbound(1)));
         (0..9).for_each(|number| doors.leave(connection(number)));
         assert!(doors.open.is_empty() && doors.by_peer.0.is_empty() && doors.handshakes_in.is_empty());
+    }
+
+    #[test]
+    fn p18_forged_senders_of_datagrams_take_no_place_of_anybody_on_tcp() {
+        let caps = ConnectionCaps::default();
+        let mut doors = Doors::new(caps);
+        let mut refused = 0;
+        for number in 0..2 * caps.pending {
+            // Each from an address that the sender need not have; among them that of an honest peer.
+            let forged = format!("/ip4/192.0.2.{}/udp/1/quic-v1", number % 250);
+            refused += u32::from(doors.knock(connection(number), knock(&forged)).is_err());
+        }
+        assert_eq!(refused, caps.pending);
+        for number in 0..caps.pending_per_address {
+            assert_eq!(doors.knock(connection(1_000 + number), knock("/ip4/192.0.2.1/tcp/1")), Ok(()));
+        }
     }
 }

@@ -286,7 +286,7 @@ pub struct ConnectionCaps {
     /// Established connections to one peer. With 1, two nodes that dial each other at the same moment each
     /// close the other's connection and end with none; 3 leaves room for that.
     pub per_peer: u32,
-    /// Connections in the middle of the handshake, for each direction.
+    /// Connections in the middle of the handshake, outbound ones, and inbound ones of each carrier.
     pub pending: u32,
     /// Inbound connections in the middle of the handshake from one address (one IPv6 network of 64 bits); this
     /// machine's own, `127.0.0.1` and `::1`, is not counted.

@@ -172,6 +172,11 @@ pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
+/// What a connection from an address goes over: QUIC where datagrams come from it.
+pub(super) fn carrier_of(address: &Multiaddr) -> Carrier {
+    if address.iter().any(|part| matches!(part, Protocol::Udp(_))) { Carrier::Quic } else { Carrier::Tcp }
+}
+
 /// A multiaddress as the book has it; nothing for a name.
 pub(super) fn net_address(address: &Multiaddr) -> Option<NetAddress> {
     let ip = ip_of(address)?;
