@@ -9,7 +9,11 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use libp2p::{core::upgrade::OutboundConnectionUpgrade, identity::Keypair, noise};
+use libp2p::{
+    core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade},
+    identity::Keypair,
+    noise,
+};
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
     net::{TcpSocket, TcpStream},
@@ -91,6 +95,20 @@ pub async fn open_from(from: IpAddr, to: SocketAddr) -> io::Result<Line> {
     Ok(line)
 }
 
+/// Makes an encrypted connection of one that the node has opened, with a new identity.
+///
+/// # Errors
+/// Where the node does not go on.
+pub async fn accept(socket: TcpStream) -> io::Result<Line> {
+    // Small messages go at once, as the node's do.
+    socket.set_nodelay(true)?;
+    let mut socket = Socket(socket);
+    agree(&mut socket, NOISE).await?;
+    let noise = noise::Config::new(&Keypair::generate_ed25519()).map_err(io::Error::other)?;
+    let (_, line) = noise.upgrade_inbound(socket, NOISE).await.map_err(io::Error::other)?;
+    Ok(line)
+}
+
 /// A line of the naming of protocols: its length, the word, a line feed.
 #[must_use]
 pub fn line(word: &str) -> Vec<u8> {
@@ -102,12 +120,29 @@ pub fn line(word: &str) -> Vec<u8> {
 /// # Errors
 /// Where it does not agree.
 pub async fn propose<T: AsyncRead + AsyncWrite + Unpin + Send>(io: &mut T, protocol: &str) -> io::Result<()> {
+    name(io, protocol).await?;
+    hear_name(io, protocol).await
+}
+
+/// Waits until the node names a protocol, and agrees to it.
+///
+/// # Errors
+/// Where it names another.
+pub async fn agree<T: AsyncRead + AsyncWrite + Unpin + Send>(io: &mut T, protocol: &str) -> io::Result<()> {
+    hear_name(io, protocol).await?;
+    name(io, protocol).await
+}
+
+async fn name<T: AsyncWrite + Unpin + Send>(io: &mut T, protocol: &str) -> io::Result<()> {
     io.write_all(&[line(GREETING), line(protocol)].concat()).await?;
-    io.flush().await?;
+    io.flush().await
+}
+
+async fn hear_name<T: AsyncRead + Unpin + Send>(io: &mut T, protocol: &str) -> io::Result<()> {
     for expected in [GREETING, protocol] {
         let said = read_line(io).await?;
         if said != expected {
-            return Err(io::Error::other(format!("{expected} was proposed, the node says {said}")));
+            return Err(io::Error::other(format!("{expected} is meant, the node says {said}")));
         }
     }
     Ok(())

@@ -5,8 +5,9 @@
 //! messages ([`gossip`]). A library would refuse to send most of what is sent here.
 //!
 //! How a peer behaves on the streams that the node opens is its [`Manners`]: an attacker has to be polite enough to
-//! be let in, and to stay.
+//! be let in, and to stay. One that waits for the node to dial it is an [`ambush`].
 
+pub mod ambush;
 pub mod frame;
 pub mod gossip;
 pub mod line;

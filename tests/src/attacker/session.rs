@@ -15,7 +15,9 @@ use futures::{
     AsyncReadExt, AsyncWriteExt,
     io::{ReadHalf, WriteHalf},
 };
+use node::p2p::wire::Kind;
 use tokio::{
+    net::TcpStream,
     sync::{mpsc, watch},
     task::JoinHandle,
     time::timeout,
@@ -35,6 +37,10 @@ const YAMUX: &str = "/yamux/1.0.0";
 const WAITING_FRAMES: usize = 16;
 /// Bytes of a ping.
 const PING_BYTES: usize = 32;
+/// The number of the first stream of whoever dialled, whose streams are odd.
+const FIRST_OF_DIALLER: u32 = 1;
+/// The number of the first stream of whoever was dialled, whose streams are even.
+const FIRST_OF_LISTENER: u32 = 2;
 
 /// What came on a stream, and what may be sent on it.
 #[derive(Debug)]
@@ -154,6 +160,8 @@ pub struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        // Whoever still waits on a stream of it waits in vain.
+        self.shared.close();
     }
 }
 
@@ -173,10 +181,20 @@ impl Session {
     pub async fn open_from(from: IpAddr, target: &Target, manners: Manners) -> io::Result<Self> {
         let mut line = line::open_from(from, target.address).await?;
         line::propose(&mut line, YAMUX).await?;
-        Ok(Self::over(line, target, manners))
+        Ok(Self::over(line, target, manners, FIRST_OF_DIALLER))
     }
 
-    fn over(line: Line, target: &Target, manners: Manners) -> Self {
+    /// Makes a session of a connection that the node has opened, and greets nobody.
+    ///
+    /// # Errors
+    /// Where the node does not go on.
+    pub async fn accept(socket: TcpStream, target: &Target, manners: Manners) -> io::Result<Self> {
+        let mut line = line::accept(socket).await?;
+        line::agree(&mut line, YAMUX).await?;
+        Ok(Self::over(line, target, manners, FIRST_OF_LISTENER))
+    }
+
+    fn over(line: Line, target: &Target, manners: Manners, first_stream: u32) -> Self {
         let (read, write) = line.split();
         let (frames, waiting_frames) = mpsc::channel(WAITING_FRAMES);
         let (answers, waiting_answers) = mpsc::unbounded_channel();
@@ -193,7 +211,7 @@ impl Session {
         let reader = tokio::spawn(read_frames(read, Arc::clone(&shared)));
         let writer = tokio::spawn(write_frames(write, waiting_frames, waiting_answers));
         let asked = tokio::sync::Mutex::new(waiting_asked);
-        Self { shared, next: AtomicU32::new(1), asked, tasks: [reader, writer] }
+        Self { shared, next: AtomicU32::new(first_stream), asked, tasks: [reader, writer] }
     }
 
     /// A number for a stream of one's own.
@@ -267,7 +285,17 @@ impl Session {
         self.stream(super::gossip::PROTOCOL).await
     }
 
-    /// The next request of the node: for headers, for blocks, or a block that it pushes.
+    /// Waits until the node has heard all that was sent: it answers what is asked after it.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn heard(&self) -> io::Result<()> {
+        let target = &self.shared.target;
+        let status = chain::encode::to_bytes(&target.fresh_status());
+        self.ask(&target.request_protocol(Kind::Status), &status).await.map(drop)
+    }
+
+    /// The next request of the node: for headers, for blocks, for addresses, or a block that it pushes.
     ///
     /// # Errors
     /// Where none comes.
@@ -275,6 +303,19 @@ impl Session {
         let mut asked = self.asked.lock().await;
         let next = timeout(PATIENCE, asked.recv()).await.map_err(|_| io::ErrorKind::TimedOut)?;
         next.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// The next request of the node by this protocol; others stay without an answer.
+    ///
+    /// # Errors
+    /// Where none comes.
+    pub async fn asked_by(&self, protocol: &str) -> io::Result<Asked> {
+        loop {
+            let asked = self.asked().await?;
+            if asked.protocol == protocol {
+                return Ok(asked);
+            }
+        }
     }
 
     /// All that the node gossiped so far, as it came.
