@@ -63,6 +63,14 @@ test: prepare-test build failpoints ## run all tests
 		cargo test --release $(LOCKED) --workspace; \
 	fi
 
+.PHONY: quic
+quic: prepare-test ## run the network's tests with QUIC built in
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --release $(LOCKED) --package node --features quic --lib p2p::; \
+	else \
+		cargo test --release $(LOCKED) --package node --features quic --lib p2p::; \
+	fi
+
 .PHONY: limits
 limits: prepare ## write docs/limits.md anew from the sources
 	@CAIRN_WRITE_LIMITS=1 cargo test --release $(LOCKED) --package tests --test limits_page

@@ -15,16 +15,14 @@ use super::{
     *,
 };
 
-const LOCAL: &str = "/ip4/127.0.0.1/tcp/0";
-
 /// A node that dials whom its book chooses.
 async fn start_finder(folder: TempDir, bootstrap: &[&str]) -> Node {
-    let mut config = config(&folder, LOCAL, bootstrap);
+    let mut config = config(&folder, TCP, bootstrap);
     config.outbound_places = 8;
     start_config(folder, config, 64).await
 }
 
-async fn order<T>(node: &Node, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> T {
+pub(super) async fn order<T>(node: &Node, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> T {
     let (answer, answered) = oneshot::channel();
     node.send(ToNet::Order(order(answer))).await;
     timeout(DEADLINE, answered).await.expect("in time").expect("every order is answered")
@@ -106,7 +104,7 @@ async fn p11_bans_by_hand_hold_over_a_restart_and_end_by_hand() {
     assert_eq!(order(&left, ban(&network)).await, Ok(()));
 
     let (folder, _) = left.stop().await;
-    let left = start_with(folder, LOCAL, &[], 64).await;
+    let left = start_with(folder, TCP, &[], 64).await;
     let listed: Vec<(Subject, Ban)> = order(&left, |answer| Order::ListBans { answer }).await;
     assert_eq!(listed.iter().map(|(subject, _)| subject).collect::<Vec<_>>(), [&network, &identity]);
     assert!(listed.iter().all(|(_, ban)| ban.by_hand && ban.until_secs == ban.since_secs + 1_000));

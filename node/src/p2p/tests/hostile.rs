@@ -1,4 +1,5 @@
-//! Peers that do not keep to the rules, or belong elsewhere. They speak raw bytes over real connections.
+//! Peers that do not keep to the rules, or belong elsewhere. They speak raw bytes over real connections: of TCP, and
+//! of QUIC where the story is told again there (see `quic`).
 
 use std::io;
 
@@ -17,7 +18,7 @@ use super::{
 
 /// Writes whatever bytes it is given and reads whatever comes.
 #[derive(Clone, Default)]
-struct RawCodec;
+pub(super) struct RawCodec;
 
 impl request_response::Codec for RawCodec {
     type Protocol = StreamProtocol;
@@ -56,14 +57,14 @@ impl request_response::Codec for RawCodec {
 }
 
 #[derive(NetworkBehaviour)]
-struct Raw {
+pub(super) struct Raw {
     hello: request_response::Behaviour<HelloCodec>,
     messages: request_response::Behaviour<RawCodec>,
     gossip: our_gossip::Gossipsub,
 }
 
 /// A peer that greets on `chain` and speaks raw bytes on the protocol of `kind`.
-fn raw_peer(chain: BlockHash, kind: Kind) -> Swarm<Raw> {
+pub(super) fn raw_peer(chain: BlockHash, kind: Kind) -> Swarm<Raw> {
     let names = Names::of(&chain);
     let protocol = |name: &str| StreamProtocol::try_from_owned(names.full(name)).expect("a name");
     let full = |name: &str| [(protocol(name), ProtocolSupport::Full)];
@@ -72,10 +73,13 @@ fn raw_peer(chain: BlockHash, kind: Kind) -> Swarm<Raw> {
         messages: request_response::Behaviour::with_codec(RawCodec, full(kind.name()), Default::default()),
         gossip: our_gossip::new(&names).expect("gossipsub"),
     };
-    SwarmBuilder::with_new_identity()
+    let builder = SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-        .expect("a transport")
+        .expect("a transport");
+    #[cfg(feature = "quic")]
+    let builder = builder.with_quic();
+    builder
         .with_behaviour(|_| behaviour)
         .expect("a behaviour")
         .with_swarm_config(|config| config.with_idle_connection_timeout(DEADLINE))
@@ -83,7 +87,7 @@ fn raw_peer(chain: BlockHash, kind: Kind) -> Swarm<Raw> {
 }
 
 /// Runs `peer` until an event for which `wanted` has an answer.
-async fn until<T>(
+pub(super) async fn until<T>(
     peer: &mut Swarm<Raw>,
     wanted: impl Fn(&mut Swarm<Raw>, SwarmEvent<RawEvent>) -> Option<T>,
 ) -> T {
@@ -98,8 +102,21 @@ async fn until<T>(
     timeout(DEADLINE, run).await.expect("in time")
 }
 
-fn is_closed(_: &mut Swarm<Raw>, event: SwarmEvent<RawEvent>) -> Option<()> {
+pub(super) fn is_closed(_: &mut Swarm<Raw>, event: SwarmEvent<RawEvent>) -> Option<()> {
     matches!(event, SwarmEvent::ConnectionClosed { .. }).then_some(())
+}
+
+/// Whether a connection has ended, or did not come to be.
+fn has_failed(event: &SwarmEvent<RawEvent>) -> bool {
+    matches!(event, SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. })
+}
+
+/// Whether the node did not let the peer in.
+pub(super) fn is_refused(_: &mut Swarm<Raw>, event: SwarmEvent<RawEvent>) -> Option<()> {
+    if let SwarmEvent::Behaviour(RawEvent::Hello(request_response::Event::Message { .. })) = event {
+        panic!("it was greeted")
+    }
+    has_failed(&event).then_some(())
 }
 
 /// Answers greetings, and says who the node is once it has answered ours.
@@ -124,12 +141,47 @@ fn is_greeted(peer: &mut Swarm<Raw>, event: SwarmEvent<RawEvent>) -> Option<Peer
     }
 }
 
+/// Dials a node.
+pub(super) fn dial(peer: &mut Swarm<Raw>, node: &Node) {
+    peer.dial(node.address.parse::<Multiaddr>().expect("an address")).expect("dials");
+}
+
+/// Connects to a node and greets it. Returns who the node is.
+pub(super) async fn enter(peer: &mut Swarm<Raw>, node: &Node) -> PeerId {
+    dial(peer, node);
+    until(peer, is_greeted).await
+}
+
+/// Listens, and says where.
+pub(super) async fn listen(peer: &mut Swarm<Raw>, address: &str) -> Multiaddr {
+    peer.listen_on(address.parse().expect("an address")).expect("listens");
+    until(peer, |_, event| match event {
+        SwarmEvent::NewListenAddr { address, .. } => Some(address),
+        _ => None,
+    })
+    .await
+}
+
+/// Connects an honest node to one that has sent somebody away: it is the next whose connection is told.
+pub(super) async fn let_a_friend_in(node: &mut Node) -> Node {
+    let friend = start(&[&node.address]).await;
+    match node.next().await {
+        FromNet::Connected { identity, .. } => assert_eq!(identity, friend.view.identity()),
+        unexpected => panic!("{unexpected:?}"),
+    }
+    friend
+}
+
 fn frame(length: u32, body: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes()[..], body].concat()
 }
 
 #[tokio::test]
 async fn p13_a_malformed_request_ends_the_connection_and_reaches_nobody() {
+    malformed_requests_end_the_connection(TCP).await;
+}
+
+pub(super) async fn malformed_requests_end_the_connection(carrier: &str) {
     let limit = |kind: Kind| u32::try_from(kind.max_request_bytes()).expect("limits fit");
     let cases = [
         // More than the limit is claimed; nothing of it is sent.
@@ -145,10 +197,9 @@ async fn p13_a_malformed_request_ends_the_connection_and_reaches_nobody() {
         (Kind::Compact, frame(0, &[])),
     ];
     for (kind, bytes) in cases {
-        let mut node = start(&[]).await;
+        let mut node = start_at(carrier).await;
         let mut peer = raw_peer(CHAIN, kind);
-        peer.dial(node.address.parse::<Multiaddr>().expect("an address")).expect("dials");
-        let identity = until(&mut peer, is_greeted).await;
+        let identity = enter(&mut peer, &node).await;
         peer.behaviour_mut().messages.send_request(&identity, bytes);
         until(&mut peer, is_closed).await;
         let met = node.connected().await;
@@ -161,11 +212,14 @@ async fn p13_a_malformed_request_ends_the_connection_and_reaches_nobody() {
 
 #[tokio::test]
 async fn p13_a_malformed_response_fails_the_request_and_ends_the_connection() {
+    malformed_responses_end_the_connection(TCP).await;
+}
+
+pub(super) async fn malformed_responses_end_the_connection(carrier: &str) {
     for bytes in [frame(1, &[9]), frame(2, &[0, 0]), frame(u32::MAX, &[])] {
-        let mut node = start(&[]).await;
+        let mut node = start_at(carrier).await;
         let mut peer = raw_peer(CHAIN, Kind::Compact);
-        peer.dial(node.address.parse::<Multiaddr>().expect("an address")).expect("dials");
-        until(&mut peer, is_greeted).await;
+        enter(&mut peer, &node).await;
         let met = node.connected().await;
         node.request(met, 1, compact(1)).await;
         until(&mut peer, |peer, event| match event {
@@ -192,26 +246,17 @@ async fn p24_a_peer_of_another_chain_is_never_reported() {
     let other = BlockHash::from_bytes([0xcb; 32]);
     // It dials us.
     let mut peer = raw_peer(other, Kind::Status);
-    peer.dial(node.address.parse::<Multiaddr>().expect("an address")).expect("dials");
+    dial(&mut peer, &node);
     until(&mut peer, is_closed).await;
     assert_eq!(node.view.other_chain.get(), 1);
     // We dial it.
     let mut peer = raw_peer(other, Kind::Status);
-    peer.listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("an address")).expect("listens");
-    let address = until(&mut peer, |_, event| match event {
-        SwarmEvent::NewListenAddr { address, .. } => Some(address),
-        _ => None,
-    })
-    .await;
+    let address = listen(&mut peer, TCP).await;
     assert_eq!(node.dial(&address.to_string(), false).await, Ok(()));
     until(&mut peer, is_closed).await;
     assert_eq!(node.view.other_chain.get(), 2);
     // The first peer that the engine hears of is one of its own chain.
-    let friend = start(&[&node.address]).await;
-    match node.next().await {
-        FromNet::Connected { identity, .. } => assert_eq!(identity, friend.view.identity()),
-        unexpected => panic!("{unexpected:?}"),
-    }
+    let _friend = let_a_friend_in(&mut node).await;
     assert_eq!(node.view.peers().len(), 1);
 }
 
@@ -219,7 +264,7 @@ async fn p24_a_peer_of_another_chain_is_never_reported() {
 async fn p12_gossip_that_is_no_transaction_ends_the_connection() {
     let mut node = start(&[]).await;
     let mut peer = raw_peer(CHAIN, Kind::Status);
-    peer.dial(node.address.parse::<Multiaddr>().expect("an address")).expect("dials");
+    dial(&mut peer, &node);
     let topic = our_gossip::topic(&Names::of(&CHAIN));
     until(&mut peer, |peer, event| match event {
         SwarmEvent::Behaviour(RawEvent::Gossip(gossipsub::Event::Subscribed { .. })) => {
@@ -236,29 +281,55 @@ async fn p12_gossip_that_is_no_transaction_ends_the_connection() {
 
 #[tokio::test]
 async fn p11_a_banned_peer_is_not_let_in_again() {
-    let mut node = start(&[]).await;
-    let address = node.address.parse::<Multiaddr>().expect("an address");
+    a_banned_peer_is_not_let_in_again(TCP).await;
+}
+
+pub(super) async fn a_banned_peer_is_not_let_in_again(carrier: &str) {
+    let mut node = start_at(carrier).await;
     let mut peer = raw_peer(CHAIN, Kind::Status);
-    peer.dial(address.clone()).expect("dials");
-    until(&mut peer, is_greeted).await;
+    enter(&mut peer, &node).await;
     let met = node.connected().await;
     node.send(ToNet::Disconnect { peer: met, reason: "a test".to_owned(), ban: true }).await;
     assert!(matches!(node.next().await, FromNet::Disconnected { peer } if peer == met));
     until(&mut peer, is_closed).await;
 
-    peer.dial(address).expect("dials");
-    until(&mut peer, |_, event| match event {
-        SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. } => Some(()),
-        SwarmEvent::Behaviour(RawEvent::Hello(request_response::Event::Message { .. })) => {
-            panic!("it was greeted")
+    dial(&mut peer, &node);
+    until(&mut peer, is_refused).await;
+    // Another peer is.
+    let_a_friend_in(&mut node).await;
+}
+
+#[tokio::test]
+async fn p18_when_all_places_are_taken_a_newcomer_waits_for_one() {
+    when_all_places_are_taken_a_newcomer_waits(TCP).await;
+}
+
+pub(super) async fn when_all_places_are_taken_a_newcomer_waits(carrier: &str) {
+    let folder = new_folder();
+    let mut config = config(&folder, carrier, &[]);
+    config.caps.inbound = 2;
+    let mut node = start_config(folder, config, 64).await;
+    let mut peers: Vec<_> = (0..2).map(|_| raw_peer(CHAIN, Kind::Status)).collect();
+    for peer in &mut peers {
+        enter(peer, &node).await;
+        node.connected().await;
+    }
+    let mut newcomer = raw_peer(CHAIN, Kind::Status);
+    dial(&mut newcomer, &node);
+    until(&mut newcomer, is_refused).await;
+    assert_eq!(node.view.peers().len(), 2, "nobody of this machine has to leave for another");
+
+    let met = node.view.peers()[0].id;
+    node.send(ToNet::Disconnect { peer: met, reason: "a test".to_owned(), ban: false }).await;
+    assert!(matches!(node.next().await, FromNet::Disconnected { peer } if peer == met));
+    // The place is free when the node has closed the connection, of which it is told in its own time.
+    dial(&mut newcomer, &node);
+    until(&mut newcomer, |newcomer, event| {
+        if has_failed(&event) {
+            dial(newcomer, &node);
         }
-        _ => None,
+        is_greeted(newcomer, event)
     })
     .await;
-    // Another peer is.
-    let friend = start(&[&node.address]).await;
-    match node.next().await {
-        FromNet::Connected { identity, .. } => assert_eq!(identity, friend.view.identity()),
-        unexpected => panic!("{unexpected:?}"),
-    }
+    node.connected().await;
 }

@@ -46,23 +46,6 @@ async fn two_nodes_exchange_every_message() {
     assert_eq!(left.view.listening(), [left.address.as_str()]);
 }
 
-#[cfg(feature = "quic")]
-#[tokio::test]
-async fn two_nodes_exchange_a_block_over_quic() {
-    let mut left = start_with(new_folder(), "/ip4/127.0.0.1/udp/0/quic-v1", &[], 64).await;
-    assert!(left.address.contains("/quic-v1/p2p/"), "{}", left.address);
-    let mut right = start(&[left.address.as_str()]).await;
-    let (on_left, on_right) = (left.connected().await, right.connected().await);
-    let blocks = Response::Blocks(vec![RawBlock::from(&*largest_block(0))]);
-    left.request(on_left, 1, Request::Blocks(vec![CHAIN])).await;
-    right.answer(blocks.clone()).await;
-    assert_eq!(left.response().await, (RequestId(1), Ok(blocks)));
-    right.request(on_right, 2, Request::Status(status(1))).await;
-    assert_eq!(left.answer(Response::Status(status(2))).await, Request::Status(status(1)));
-    assert_eq!(right.response().await, (RequestId(2), Ok(Response::Status(status(2)))));
-    assert!(right.view.peers()[0].traffic.received_bytes() > 0, "bytes are counted as over TCP");
-}
-
 #[tokio::test]
 async fn c22_the_largest_block_passes_both_ways_of_the_wire() {
     let (mut left, on_left, mut right, _) = pair().await;
@@ -117,7 +100,7 @@ async fn nodes_may_start_in_any_order() {
 async fn a_damaged_or_foreign_bootstrap_address_is_refused_with_advice() {
     for bad in ["localhost", "/ip4/127.0.0.1/udp/1"] {
         let folder = new_folder();
-        let error = Service::new(config(&folder, "/ip4/127.0.0.1/tcp/0", &[bad])).err().expect("refused");
+        let error = Service::new(config(&folder, TCP, &[bad])).err().expect("refused");
         assert!(error.to_string().contains("/tcp/8444/p2p/"), "{error}");
     }
 }
@@ -226,7 +209,7 @@ async fn requests_beyond_the_limit_fail_at_once_and_the_rest_are_served() {
 async fn an_engine_that_does_not_listen_can_still_command() {
     // Queues of one: an engine that waits for room in one while the service waits for room in the other
     // would never get any further.
-    let mut node = start_with(new_folder(), "/ip4/127.0.0.1/tcp/0", &[], 1).await;
+    let mut node = start_with(new_folder(), TCP, &[], 1).await;
     for id in 0..1_000 {
         node.request(Peer(77), id, Request::Blocks(Vec::new())).await;
     }
@@ -237,7 +220,7 @@ async fn an_engine_that_does_not_listen_can_still_command() {
 
 #[tokio::test]
 async fn p25_an_engine_that_does_not_listen_holds_its_peers_back_and_loses_nothing() {
-    let mut deaf = start_with(new_folder(), "/ip4/127.0.0.1/tcp/0", &[], 1).await;
+    let mut deaf = start_with(new_folder(), TCP, &[], 1).await;
     let mut left = start(&[&deaf.address]).await;
     let on_left = left.connected().await;
     let push = large_compact(1);

@@ -29,12 +29,17 @@ mod gossip;
 mod hostile;
 mod link;
 mod messages;
+#[cfg(feature = "quic")]
+mod quic;
 
 /// A deadline that only a fault reaches.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The chain that most tests are on.
 const CHAIN: BlockHash = BlockHash::from_bytes([0xca; 32]);
+
+/// Where a node listens for TCP: at a port that the system chooses.
+const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 
 /// A running service, with the test in the engine's place.
 struct Node {
@@ -94,7 +99,12 @@ async fn start_config(folder: TempDir, config: NetConfig, capacity: usize) -> No
 }
 
 async fn start(bootstrap: &[&str]) -> Node {
-    start_with(new_folder(), "/ip4/127.0.0.1/tcp/0", bootstrap, 64).await
+    start_with(new_folder(), TCP, bootstrap, 64).await
+}
+
+/// Starts a node that listens at an address.
+async fn start_at(listen: &str) -> Node {
+    start_with(new_folder(), listen, &[], 64).await
 }
 
 impl Node {
