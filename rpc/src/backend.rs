@@ -204,7 +204,7 @@ pub trait Backend: Send + Sync + 'static {
     /// [`CommandError::UnknownBlock`].
     fn make_precious(&self, hash: BlockHash) -> impl Future<Output = Result<(), CommandError>> + Send;
 
-    /// Writes the mempool to its file; the file.
+    /// Writes the mempool, and what this node's users sent, to their files; the mempool's.
     ///
     /// # Errors
     /// [`CommandError::NotSaved`].

@@ -1,9 +1,18 @@
 //! Somebody looks at payments that wait: what they depend on, what they are worth together, what became of those
 //! that are gone, and whether they outlive the node.
 
+use std::fs;
+
+use node::live::saved_files::{MEMPOOL_FILE, OWN_FILE};
 use rpc::{error::code, types::OneOf};
 use serde_json::{Value, json};
-use tests::{answers::mempool, full_node::FullNode, keys::to_hex, lone_node::LoneNode};
+use tests::{
+    answers::mempool,
+    full_node::FullNode,
+    keys::to_hex,
+    lone_node::LoneNode,
+    wait::{require, until},
+};
 
 const UNKNOWN: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
 
@@ -70,6 +79,7 @@ fn the_mempool_is_saved() {
     let saved = world.rpc().savemempool().expect("there is room");
     assert!(std::path::Path::new(&saved.filename).is_file(), "{saved:?}");
     let datadir = world.node.datadir().to_path_buf();
+    assert!(datadir.join(OWN_FILE).is_file(), "what users sent is saved with it");
     let mut node = world.node;
     node.process.kill();
     let node = FullNode::start_again(&datadir);
@@ -79,4 +89,30 @@ fn the_mempool_is_saved() {
     let waiting: Vec<String> = waiting.iter().map(ToString::to_string).collect();
     assert_eq!(waiting.len(), 2, "{waiting:?}");
     assert!(ids.iter().all(|id| waiting.contains(id)), "{waiting:?}");
+}
+
+#[test]
+fn m03_what_users_sent_outlives_the_node_and_the_mempools_file() {
+    let world = LoneNode::start("sent");
+    let coins = world.alice.fund(world.rpc(), 1);
+    let ids = world.pay_on(&coins[0], &[10_000, 30_000]);
+    let datadir = world.node.datadir().to_path_buf();
+    let bytes = |name: &str| fs::metadata(datadir.join(name)).expect("an orderly end writes it").len();
+    world.node.stop();
+    let with_both = bytes(OWN_FILE);
+    // The mempool's file is lost to the disk, and the node starts without it.
+    fs::write(datadir.join(MEMPOOL_FILE), b"nothing of the kind").expect("written");
+    let node = FullNode::start_again(&datadir);
+    until("what users sent waits again", || {
+        let waiting: Vec<String> = mempool(node.rpc())?.iter().map(ToString::to_string).collect();
+        require(ids.iter().all(|id| waiting.contains(id)), || format!("it holds {waiting:?}"))
+    });
+    // Once it is mined it is no longer kept.
+    node.rpc().generatetoaddress(1, world.bob.written(), None).expect("blocks are made on demand");
+    assert_eq!(mempool(node.rpc()), Ok(Vec::new()));
+    node.stop();
+    assert!(bytes(OWN_FILE) < with_both, "{} of {with_both} bytes", bytes(OWN_FILE));
+    // Nor does damage to that file keep a node from starting.
+    fs::write(datadir.join(OWN_FILE), b"nothing of the kind").expect("written");
+    FullNode::start_again(&datadir).stop();
 }

@@ -8,6 +8,7 @@ mod advice;
 pub mod conduct;
 mod conversation;
 pub mod figures;
+pub mod frame;
 pub mod mempool;
 mod peers;
 mod relay;
@@ -31,7 +32,6 @@ use chain::{
     transaction::Transaction,
 };
 
-pub use self::sizes::{EnginePlants, Size};
 use self::{
     mempool::{
         AcceptError, MAX_MEMPOOL_MEMORY_BYTES, Mempool,
@@ -41,6 +41,10 @@ use self::{
     relay::{Early, Relay},
     sync::{Pace, Window},
     trails::Trails,
+};
+pub use self::{
+    relay::MAX_OWN_FILE_BYTES,
+    sizes::{EnginePlants, Size},
 };
 use crate::p2p::{FromNet, Peer, RequestId, ToNet};
 

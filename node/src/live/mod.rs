@@ -6,9 +6,9 @@
 pub mod backend;
 pub mod clock;
 mod descriptors;
-pub mod mempool_file;
 pub mod mining;
 pub mod rpc_url;
+pub mod saved_files;
 pub mod thread;
 mod watched;
 
@@ -42,6 +42,7 @@ use self::{
     clock::Clock,
     mining::MiningConfig,
     rpc_url::RpcUrlFile,
+    saved_files::SavedFiles,
     thread::{Beside, EngineError, EngineHandle, NetQueues},
     watched::Watched,
 };
@@ -243,8 +244,8 @@ async fn serve(
         None
     };
     let engine = Engine::new(ledger, AGENT.into()).with_minimum_work(config.minimum_work);
-    let mempool_file = config.datadir.join(mempool_file::MEMPOOL_FILE);
-    let beside = Beside { mempool_file, index: index.clone(), metrics: metrics.clone() };
+    let saved = SavedFiles::in_folder(&config.datadir);
+    let beside = Beside { saved, index: index.clone(), metrics: metrics.clone() };
     let (engine, engine_end) = thread::spawn(engine, clock, queues, beside, stopping.clone())?;
     parts.spawn(async { Ok(engine_end.await.map_err(|_| NodeError::Panicked("the engine"))??) });
     started(&engine);

@@ -6,7 +6,6 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -22,7 +21,10 @@ use chain::{
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use super::{clock::Clock, mempool_file};
+use super::{
+    clock::Clock,
+    saved_files::{MEMPOOL_FILE, OWN_FILE, SavedFiles},
+};
 use crate::{
     engine::{Action, Engine, Event, Now},
     metrics::Metrics,
@@ -205,8 +207,9 @@ pub enum EngineError {
 /// What the engine's thread keeps up beside the engine.
 #[derive(Clone, Debug)]
 pub struct Beside {
-    /// The file that what waits is taken back from at the start, and written to at an orderly end.
-    pub mempool_file: PathBuf,
+    /// The files that what waits and what users sent are taken back from at the start, and written to at an orderly
+    /// end.
+    pub saved: SavedFiles,
     /// The indexer, which is woken while it is behind the tip.
     pub index: Option<IndexHandle>,
     /// Where what happens is counted.
@@ -279,11 +282,17 @@ struct Live {
 }
 
 impl Live {
-    /// What waits is worth keeping, and not worth an error.
-    fn save_mempool(&self) {
-        let bytes = self.engine.mempool().to_bytes(&self.engine.ledger().chain().id());
-        if let Err(error) = mempool_file::write(&self.beside.mempool_file, &bytes) {
-            tracing::warn!(path = %self.beside.mempool_file.display(), %error, "the mempool is not saved");
+    /// What waits and what users sent is worth keeping, and not worth an error.
+    fn save(&self) {
+        let saved = &self.beside.saved;
+        if let Err(error) = saved.save_own(&self.engine) {
+            tracing::warn!(file = OWN_FILE, %error, "what users sent is not saved");
+        }
+        // A file that is not read to its end yet holds more than the mempool does.
+        if !self.engine.is_restoring()
+            && let Err(error) = saved.save_mempool(&self.engine)
+        {
+            tracing::warn!(file = MEMPOOL_FILE, %error, "the mempool is not saved");
         }
     }
 
@@ -320,8 +329,10 @@ impl Live {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let chain = self.engine.ledger().chain().id();
         // Verified anew between other events: who starts with a full mempool answers at once.
-        let mut saved = VecDeque::from(mempool_file::read(&self.beside.mempool_file, &chain));
+        let mut saved = VecDeque::from(self.beside.saved.read_mempool(&chain));
         self.engine.set_restoring(!saved.is_empty());
+        let own = self.beside.saved.restore_own(&mut self.engine, self.clock.now());
+        tracing::debug!(transactions = own, "what users sent is looked after again");
         let mut flushed = self.pulse.borrow().tip;
         // When what the last blocks changed is to be on the disk.
         let mut flush_due: Option<Instant> = None;
@@ -333,10 +344,7 @@ impl Live {
             let actions = tokio::select! {
                 // On an orderly exit all is on the disk, so that not even a power loss costs a block.
                 _ = shutdown.wait_for(|stop| *stop) => {
-                    // A file that is not read to its end yet holds more than the mempool does.
-                    if !self.engine.is_restoring() {
-                        self.save_mempool();
-                    }
+                    self.save();
                     self.engine.flush()?;
                     return Ok(self.engine.ledger().store().sync()?);
                 }

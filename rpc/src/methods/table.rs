@@ -136,7 +136,8 @@ macro_rules! method_table {
                 getmempooldescendants(txid: TxId, verbose: Option<bool>)
                     -> OneOf<Vec<TxId>, BTreeMap<TxId, MempoolEntryInfo>> = mempool::getmempooldescendants;
 
-                /// Writes the mempool to its file in the data folder, as an orderly exit does; the file's path.
+                /// Writes the mempool, and what this node's users sent, to their files in the data folder, as an
+                /// orderly exit does; the path of the mempool's.
                 /// Example: `cairn rpc savemempool`
                 savemempool() -> SavedMempool = mempool::savemempool;
             }

@@ -41,7 +41,7 @@ pub struct MempoolInfo {
 /// `savemempool`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedMempool {
-    /// The file's path.
+    /// The path of the mempool's file.
     pub filename: String,
 }
 

@@ -88,6 +88,22 @@ pub enum AcceptError {
     Storage(#[from] StoreError),
 }
 
+impl AcceptError {
+    /// Whether only what else waits is in the way: that may pass while the transaction and the chain stay as they are.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Known
+                | Self::Conflict { .. }
+                | Self::LowFee { .. }
+                | Self::ClusterFull
+                | Self::Full
+                | Self::ShareSpent
+        )
+    }
+}
+
 /// Which rule of replacement a transaction breaks (`docs/mempool.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ReplacementError {

@@ -1,55 +1,33 @@
 //! The mempool as a file: what waits survives a restart. Pure: bytes in, bytes out; `live/` writes and reads them.
 //!
-//! `magic "cairn mempool\n" | u32 version | chain id | u32 count | count x (u32 time, transaction) | SHA-256 of all
-//! before`, integers little-endian. Parents stand before children. A file that is cut off, changed, of another
-//! chain or version is refused as a whole, with the reason; its transactions are verified again like any others
-//! (threat M09).
+//! In its frame ([`crate::engine::frame`]) stands `u32 count | count x (u32 time, transaction)`, integers
+//! little-endian. Parents stand before children. A file that is cut off, changed, of another chain or version is
+//! refused as a whole, with the reason; its transactions are verified again like any others (threat M09).
 
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use chain::{
-    hash::{BlockHash, sha256},
+    hash::BlockHash,
     ledger::Ledger,
     store::{Store, StoreError},
     time::Time,
     transaction::Transaction,
 };
-use thiserror::Error;
 
 use super::{
     AcceptError, Mempool,
     acceptance::{Offer, Policy},
     room::EXPIRY_SECS,
 };
+use crate::engine::frame::{FileError, Frame};
 
-/// How the file begins.
-const MAGIC: &[u8; 14] = b"cairn mempool\n";
-/// The version of the format.
-const VERSION: u32 = 1;
-/// Bytes of the checksum at the end.
-const CHECKSUM_BYTES: usize = 32;
 /// The largest file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
 /// Transactions that are verified together when a file is read, at the most.
 const MAX_BATCH: usize = 1_000;
-
-/// Why a file is no mempool of this chain.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum FileError {
-    /// It is not such a file, or is cut off, or its bytes have changed.
-    #[error("it is cut off or damaged")]
-    Damaged,
-    /// It is larger than any that is written.
-    #[error("it is larger than {MAX_FILE_BYTES} bytes")]
-    TooLarge,
-    /// Another version of the program wrote it.
-    #[error("it has version {0}, and this program reads version {VERSION}")]
-    Version(u32),
-    /// It is of another chain.
-    #[error("it is of another chain, {0}")]
-    OtherChain(BlockHash),
-}
+/// What the file begins and ends with.
+const FRAME: Frame = Frame { magic: b"cairn mempool\n", version: 1, max_bytes: MAX_FILE_BYTES };
 
 /// A transaction of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,25 +52,9 @@ pub struct Restored {
 /// # Errors
 /// [`FileError`], for whatever bytes; it never panics.
 pub fn from_bytes(bytes: &[u8], chain: &BlockHash) -> Result<Vec<Saved>, FileError> {
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
-        return Err(FileError::TooLarge);
-    }
-    let end = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(FileError::Damaged)?;
-    let (body, checksum) = bytes.split_at(end);
-    if sha256(body) != checksum {
-        return Err(FileError::Damaged);
-    }
-    let mut rest = body.strip_prefix(MAGIC).ok_or(FileError::Damaged)?;
+    let mut rest = FRAME.open(bytes, chain)?;
     let reader = &mut rest;
     let damaged = |_| FileError::Damaged;
-    let version = u32::deserialize_reader(reader).map_err(damaged)?;
-    if version != VERSION {
-        return Err(FileError::Version(version));
-    }
-    let found = BlockHash::deserialize_reader(reader).map_err(damaged)?;
-    if found != *chain {
-        return Err(FileError::OtherChain(found));
-    }
     let count = u32::deserialize_reader(reader).map_err(damaged)?;
     let mut saved = Vec::new();
     for _ in 0..count {
@@ -121,12 +83,7 @@ impl Mempool {
             (entry.time, transaction).serialize(&mut entries).expect("writing into a vector does not fail");
             count += 1;
         }
-        let mut bytes = MAGIC.to_vec();
-        (VERSION, chain, count).serialize(&mut bytes).expect("writing into a vector does not fail");
-        bytes.extend(entries);
-        let checksum = sha256(&bytes);
-        bytes.extend(checksum);
-        bytes
+        FRAME.seal(chain, &[count.to_le_bytes().as_slice(), entries.as_slice()])
     }
 
     /// Takes the transactions of a file that are still valid, with the times since when they wait.

@@ -6,7 +6,7 @@
 //! have come from an honest peer, and is nobody's fault (BIP-152). Transactions are passed on by gossip after
 //! they were judged ([`transactions`]); those that come before what they spend wait in a pool of their own
 //! ([`orphans`]) while it is asked for ([`parents`]); those of this node's users are offered and announced until
-//! they are mined ([`own`]).
+//! they are mined, over restarts too ([`own`]).
 //!
 //! Every list here is bounded, by peer where a peer can fill it, and what waits for a peer has an end.
 
@@ -26,6 +26,7 @@ use chain::{
     hash::{BlockHash, TxId},
 };
 
+pub use self::own::MAX_OWN_FILE_BYTES;
 use self::{announce::Latest, builds::Builds, orphans::Orphans, own::Own, parents::Parents};
 pub(super) use self::{
     receive::{Early, MAX_EARLY_BLOCKS},

@@ -3,7 +3,14 @@
 //! The network forgets: a node restarts, a mempool is full, and somebody may have a transaction replaced by one
 //! that is replaced itself by one that leaves its coins alone (threat M03, replacement cycling). So what a user
 //! sent is offered to the mempool and announced again, ever more rarely, until it is mined or one of its coins
-//! is spent by another transaction that is.
+//! is spent by another transaction that is. The list outlives the node's process as a file ([`file`]).
+//!
+//! Blocks that this list has not seen, since a file of it was older than they are, tell it nothing: what they mined
+//! is let go when it is offered, and what they made impossible when it was refused often enough.
+
+mod file;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,6 +27,11 @@ use chain::{
 pub(super) const MAX_OWN: usize = 1_000;
 /// What they occupy in memory, in bytes.
 pub(super) const MAX_OWN_BYTES: usize = 4 << 20;
+/// The largest file of them that is read, in bytes: they are smaller in it than in memory.
+pub const MAX_OWN_FILE_BYTES: u64 = 8 << 20;
+/// Refusals in a row, for what does not pass by itself, after which one is given up: at most an hour lies between
+/// two, so two weeks of them, as long as the mempool keeps anything.
+const MAX_REFUSALS: u32 = 14 * 24;
 /// When one is announced again for the first time, in milliseconds: gossip forgets after a minute.
 pub(super) const FIRST_INTERVAL_MS: u64 = 65_000;
 /// The longest interval, in milliseconds: an hour.
@@ -30,6 +42,8 @@ pub(super) const MAX_DUE: usize = 50;
 #[derive(Debug)]
 struct Sent {
     transaction: Arc<Transaction>,
+    /// How often in a row it was refused for what does not pass by itself.
+    refusals: u32,
     interval_ms: u64,
     due_ms: u64,
 }
@@ -47,13 +61,23 @@ pub(super) struct Own {
 impl Own {
     /// A user sent a transaction; again is as for the first time.
     pub(super) fn add(&mut self, txid: TxId, transaction: &Arc<Transaction>, now_ms: u64) {
-        self.remove(&txid);
         let (interval_ms, due_ms) = (FIRST_INTERVAL_MS, now_ms.saturating_add(FIRST_INTERVAL_MS));
-        for input in &transaction.inputs {
+        self.insert(txid, Sent { transaction: Arc::clone(transaction), refusals: 0, interval_ms, due_ms });
+    }
+
+    /// A user sent a transaction before the node was started: it is due at once, and then as for the first time.
+    fn put_back(&mut self, transaction: Arc<Transaction>, refusals: u32, now_ms: u64) {
+        let interval_ms = FIRST_INTERVAL_MS / 2;
+        self.insert(transaction.txid(), Sent { transaction, refusals, interval_ms, due_ms: now_ms });
+    }
+
+    fn insert(&mut self, txid: TxId, sent: Sent) {
+        self.remove(&txid);
+        for input in &sent.transaction.inputs {
             self.spends.entry(*input).or_default().push(txid);
         }
-        self.bytes += transaction.memory_bytes();
-        self.sent.insert(txid, Sent { transaction: Arc::clone(transaction), interval_ms, due_ms });
+        self.bytes += sent.transaction.memory_bytes();
+        self.sent.insert(txid, sent);
         self.order.push_back(txid);
         while self.sent.len() > MAX_OWN || self.bytes > MAX_OWN_BYTES {
             let Some(oldest) = self.order.front().copied() else { break };
@@ -61,7 +85,8 @@ impl Own {
         }
     }
 
-    fn remove(&mut self, txid: &TxId) {
+    /// Lets one go.
+    pub(super) fn remove(&mut self, txid: &TxId) {
         let Some(sent) = self.sent.remove(txid) else { return };
         self.bytes -= sent.transaction.memory_bytes();
         self.order.retain(|other| other != txid);
@@ -97,6 +122,24 @@ impl Own {
             }
         }
         due
+    }
+
+    /// One waits in the mempool: what it was refused for before is over.
+    pub(super) fn waits(&mut self, txid: &TxId) {
+        if let Some(sent) = self.sent.get_mut(txid) {
+            sent.refusals = 0;
+        }
+    }
+
+    /// One was refused for what does not pass by itself; whether it is given up, for it was refused too often.
+    pub(super) fn refused(&mut self, txid: &TxId) -> bool {
+        let Some(sent) = self.sent.get_mut(txid) else { return false };
+        sent.refusals = sent.refusals.saturating_add(1);
+        let is_given_up = sent.refusals >= MAX_REFUSALS;
+        if is_given_up {
+            self.remove(txid);
+        }
+        is_given_up
     }
 
     /// Whether there are none.

@@ -9,14 +9,15 @@ use chain::{
     ledger::Update,
     store::{Store, StoreError},
     time::Time,
-    transaction::Transaction,
+    transaction::{OutPoint, Transaction},
 };
 
-use super::orphans::Orphan;
+use super::{orphans::Orphan, own::Own};
 use crate::{
     engine::{
         Engine, Now,
         conduct::fault_of_transaction,
+        frame::FileError,
         mempool::{AcceptError, Giver},
         peers::Asked,
         trails,
@@ -296,25 +297,73 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// The file of what users sent and is not mined yet, waiting or not.
+    #[must_use]
+    pub fn own_to_bytes(&self) -> Vec<u8> {
+        self.relay.own.to_bytes(&self.ledger.chain().id())
+    }
+
+    /// Looks after what users sent before the node was started, as a file of [`Self::own_to_bytes`] has it; how many
+    /// there are. It takes the place of what is looked after so far: to be called before users can send anything.
+    ///
+    /// # Errors
+    /// [`FileError`]; nothing has changed then.
+    pub fn restore_own(&mut self, bytes: &[u8], now: Now) -> Result<usize, FileError> {
+        self.relay.own = Own::from_bytes(bytes, &self.ledger.chain().id(), now.monotonic_ms)?;
+        Ok(self.relay.own.len())
+    }
+
     /// Announces again what users sent, and offers it to the mempool again where it is not there any more.
     fn reannounce_own(&mut self, now: Now) -> Result<(), StoreError> {
+        // What is still to come of the mempool's file may be these, or what they stand on.
+        if self.is_restoring {
+            return Ok(());
+        }
         for (txid, transaction) in self.relay.own.take_due(now.monotonic_ms) {
-            if !self.publish_waiting(&txid) {
-                match self.mempool.accept(transaction, &self.ledger, now.wall) {
-                    Ok(_) => {
-                        tracing::info!(%txid, "a transaction of this node's users waits again");
-                        self.remember(&txid);
-                        self.relay.arrived_transaction(&txid);
-                        self.publish_waiting(&txid);
-                    }
-                    Err(AcceptError::Storage(error)) => return Err(error),
-                    Err(error) => {
-                        tracing::debug!(%txid, %error, "a transaction of users does not wait again")
-                    }
+            if self.publish_waiting(&txid) {
+                self.relay.own.waits(&txid);
+                continue;
+            }
+            match self.mempool.accept(Arc::clone(&transaction), &self.ledger, now.wall) {
+                Ok(_) => {
+                    tracing::info!(%txid, "a transaction of this node's users waits again");
+                    self.relay.own.waits(&txid);
+                    self.remember(&txid);
+                    self.relay.arrived_transaction(&txid);
+                    self.publish_waiting(&txid);
                 }
+                Err(AcceptError::Storage(error)) => return Err(error),
+                Err(error) => self.refuse_own(&txid, &transaction, &error)?,
             }
         }
         Ok(())
+    }
+
+    /// What a user sent is not taken again: it is let go if it was mined, and if it was refused too often for what
+    /// neither time nor a better place in the mempool mends.
+    fn refuse_own(
+        &mut self,
+        txid: &TxId,
+        transaction: &Transaction,
+        error: &AcceptError,
+    ) -> Result<(), StoreError> {
+        tracing::debug!(%txid, %error, "a transaction of users does not wait again");
+        // A coin that is missing may be in one of the blocks that are still to come.
+        let counts = !error.may_pass() && !self.is_catching_up();
+        if self.has_coins_of(txid, transaction)? {
+            tracing::debug!(%txid, "a transaction of users was mined");
+            self.relay.own.remove(txid);
+        } else if counts && self.relay.own.refused(txid) {
+            tracing::warn!(%txid, %error, "a transaction of this node's users is given up");
+        }
+        Ok(())
+    }
+
+    /// Whether coins that a transaction made are on the chain: so it was mined, whoever saw its block connected.
+    fn has_coins_of(&self, txid: &TxId, transaction: &Transaction) -> Result<bool, StoreError> {
+        let made: Vec<OutPoint> =
+            (0..).zip(&transaction.outputs).map(|(index, _)| OutPoint { txid: *txid, index }).collect();
+        Ok(self.ledger.coins(&made)?.iter().any(Option::is_some))
     }
 
     /// Announces again what pays best and still waits: whoever has it passes over it, and whoever restarted or

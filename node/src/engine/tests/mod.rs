@@ -7,6 +7,7 @@ mod honest;
 mod hostile;
 mod mempool;
 mod network;
+mod own;
 mod presync;
 mod stalls;
 mod transactions;

@@ -10,7 +10,7 @@ mod transactions;
 mod view;
 mod waiting;
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use chain::{
     address::Address,
@@ -40,8 +40,8 @@ use self::{
 };
 use super::{
     NodeConfig,
-    mempool_file::MEMPOOL_FILE,
     mining::{MiningConfig, first_number, template},
+    saved_files::SavedFiles,
     thread::{EngineHandle, Stopped},
 };
 use crate::{
@@ -88,7 +88,7 @@ pub struct NodeBackend {
     templates: Mutex<Templates>,
     /// Held by whoever checks blocks again: one check takes as much memory and disk as is to be had for that.
     verifying: Arc<tokio::sync::Mutex<()>>,
-    mempool_file: PathBuf,
+    saved: SavedFiles,
 }
 
 struct Templates {
@@ -107,7 +107,7 @@ impl NodeBackend {
             parts,
             templates,
             verifying: Arc::default(),
-            mempool_file: config.datadir.join(MEMPOOL_FILE),
+            saved: SavedFiles::in_folder(&config.datadir),
         }
     }
 
@@ -400,7 +400,7 @@ impl Backend for NodeBackend {
     }
 
     async fn save_mempool(&self) -> Result<std::path::PathBuf, CommandError> {
-        self.parts.save_mempool(self.mempool_file.clone()).await
+        self.parts.save_mempool(self.saved.clone()).await
     }
 
     async fn coin_set(&self) -> Result<CoinSet, CommandError> {

@@ -17,7 +17,7 @@ use super::{
     transactions::{height_of, store_failed},
 };
 use crate::{
-    live::mempool_file,
+    live::saved_files::SavedFiles,
     store::{StoreReader, failpoint},
 };
 
@@ -74,17 +74,16 @@ impl Connections {
         Ok(Some(BlockWithSpent { block: Arc::new(block), spent }))
     }
 
-    /// Writes the mempool to its file: on the engine's thread, as at an orderly end, so that two writers never
-    /// meet and what is older never replaces what is newer.
-    pub(super) async fn save_mempool(&self, path: PathBuf) -> Result<PathBuf, CommandError> {
+    /// Writes the mempool and what users sent to their files: on the engine's thread, as at an orderly end, so that
+    /// two writers never meet and what is older never replaces what is newer. The path of the mempool's.
+    pub(super) async fn save_mempool(&self, files: SavedFiles) -> Result<PathBuf, CommandError> {
         let saved = self.engine.call(move |engine, _| {
             if engine.is_restoring() {
                 // The file would lose what was not taken back from it yet.
                 return Err("the mempool is not loaded yet; ask again in a moment".to_owned());
             }
-            let bytes = engine.mempool().to_bytes(&engine.ledger().chain().id());
-            mempool_file::write(&path, &bytes).map_err(|error| error.to_string())?;
-            Ok(path)
+            let saved = files.save_own(engine).and_then(|_| files.save_mempool(engine));
+            saved.map_err(|error| error.to_string())
         });
         saved.await?.map_err(CommandError::NotSaved)
     }

@@ -3,12 +3,10 @@
 use proptest::prelude::*;
 
 use super::{
-    super::{
-        EXPIRY_SECS, Mempool,
-        file::{FileError, from_bytes},
-    },
+    super::{EXPIRY_SECS, Mempool, file::from_bytes},
     world::{World, outputs, pay},
 };
+use crate::engine::frame::FileError;
 
 fn filled() -> World {
     let mut world = World::new();
@@ -85,7 +83,7 @@ fn m09_a_later_version_is_named() {
     let mut bytes = world.mempool.to_bytes(&chain);
     bytes.truncate(bytes.len() - 32);
     bytes[14] = 2;
-    assert_eq!(from_bytes(&sealed(bytes), &chain), Err(FileError::Version(2)));
+    assert_eq!(from_bytes(&sealed(bytes), &chain), Err(FileError::Version { found: 2, known: 1 }));
 }
 
 proptest! {
