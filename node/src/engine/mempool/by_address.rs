@@ -1,7 +1,10 @@
-//! Who waits, by address: asked by whoever runs a wallet, and kept up at every arrival and departure.
+//! Who waits, by address: asked by whoever runs a wallet, and from then on kept up at every arrival and departure. A
+//! node that nobody asks does not pay for it: a fiftieth of the cost of accepting a payment, a tenth of connecting one
+//! that waited.
 //!
-//! A look-up costs what is found, never a walk over the mempool. Departures are only counted, and swept away when
-//! they are the half of an address's list: what is listed and has left is passed over by whoever reads.
+//! Past the first one, which lists all that waits, a look-up costs what is found, never a walk over the mempool.
+//! Departures are only counted, and swept away when they are the half of an address's list: what is listed and has
+//! left is passed over by whoever reads.
 
 use std::collections::hash_map::Entry;
 

@@ -26,7 +26,10 @@ mod shares;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 use chain::{
     address::Address,
@@ -85,8 +88,8 @@ pub struct Mempool {
     entries: Vec<Option<Entry>>,
     slots: KeyedMap<TxId, Slot>,
     spends: KeyedMap<OutPoint, Slot>,
-    /// Who pays to or spends from an address, by the order of arrival.
-    addresses: ByAddress,
+    /// Who pays to or spends from an address, by the order of arrival; kept up from the first question on.
+    addresses: OnceLock<ByAddress>,
     /// By the order of arrival, and what expires first.
     arrivals: Arrivals,
     bytes: u64,
@@ -146,7 +149,8 @@ impl Mempool {
 
     /// Those that pay to or spend from an address, in the order of their arrival.
     pub fn of_address(&self, address: &Address) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.addresses.find(address).iter().filter_map(|listed| self.listed(*listed))
+        let addresses = self.addresses.get_or_init(|| self.list_by_address());
+        addresses.find(address).iter().filter_map(|listed| self.listed(*listed))
     }
 
     /// Who spends a coin.
@@ -329,7 +333,9 @@ impl Mempool {
         let slot = self.graph.add(weight(checked, verified.fee(), sequence), parents);
         self.slots.insert(checked.txid(), slot);
         self.spends.extend(checked.transaction().inputs.iter().map(|input| (*input, slot)));
-        self.addresses.add(addresses(checked), sequence, slot);
+        if let Some(lists) = self.addresses.get_mut() {
+            lists.add(addresses(checked), sequence, slot);
+        }
         self.arrivals.add(time, sequence, slot);
         self.departed.forget(&checked.txid());
         let memory_bytes = memory_bytes(checked);
@@ -354,6 +360,17 @@ impl Mempool {
         });
     }
 
+    /// Lists all that waits by address.
+    fn list_by_address(&self) -> ByAddress {
+        let mut lists = ByAddress::default();
+        for (sequence, slot) in self.arrivals.listed() {
+            if let Some(entry) = self.listed((*sequence, *slot)) {
+                lists.add(addresses(entry.transaction()), *sequence, *slot);
+            }
+        }
+        lists
+    }
+
     /// Takes transactions out, named in the order of their slots; those that stand on them must be named as well,
     /// unless they were mined.
     fn take(&mut self, leaving: &[Slot]) -> Vec<Entry> {
@@ -370,8 +387,9 @@ impl Mempool {
             for input in &checked.transaction().inputs {
                 self.spends.remove(input);
             }
-            let stays = stays_in(&self.entries);
-            self.addresses.remove(addresses(checked), entry.sequence, stays);
+            if let Some(lists) = self.addresses.get_mut() {
+                lists.remove(addresses(checked), entry.sequence, stays_in(&self.entries));
+            }
             self.bytes -= u64::from(checked.size());
             self.memory_bytes -= entry.memory_bytes;
             self.fees = self.fees.checked_sub(entry.fee()).unwrap_or_default();

@@ -322,19 +322,33 @@ fn what_waits_too_long_expires_with_its_descendants() {
 }
 
 #[test]
-fn an_address_finds_what_pays_it_and_what_spends_from_it() {
+fn an_address_finds_what_pays_it_and_what_spends_from_it_whenever_it_is_asked_first() {
+    for is_asked_early in [true, false] {
+        look_up_addresses(is_asked_early);
+    }
+}
+
+fn look_up_addresses(is_asked_early: bool) {
     let mut world = World::new();
-    let coins = world.fund(2);
+    let coins = world.fund(3);
+    let ids = |world: &World, of: &chain::address::Address| -> Vec<_> {
+        world.mempool.of_address(of).map(|entry| entry.transaction().txid()).collect()
+    };
+    if is_asked_early {
+        assert!(ids(&world, &address()).is_empty());
+    }
+    let gone = pay(&world, &coins[2..], 1, 1_000);
+    world.send(gone.clone()).expect("valid");
+    world.pass(EXPIRY_SECS + 1);
+    world.mempool.expire(world.now);
+    assert!(!world.has(&gone));
     let other = Policy::Pk(PublicKey(key().verifying_key().to_bytes().map(|byte| byte ^ 1)));
     let other = chain::address::Address::of_policy(&other);
     let amount = Amount::from_pebbles(coins[0].1.pebbles() - 1_000);
     let away = sign(&world, &coins[..1], vec![Output::pay(other, amount)]);
-    let own = pay(&world, &coins[1..], 2, 1_000);
+    let own = pay(&world, &coins[1..2], 2, 1_000);
     world.send(away.clone()).expect("valid");
     world.send(own.clone()).expect("valid");
-    let ids = |world: &World, of: &chain::address::Address| -> Vec<_> {
-        world.mempool.of_address(of).map(|entry| entry.transaction().txid()).collect()
-    };
     assert_eq!(ids(&world, &address()), [away.txid(), own.txid()]);
     assert_eq!(ids(&world, &other), [away.txid()]);
     world.mine();
