@@ -1,5 +1,7 @@
 //! What whoever runs the node orders about blocks: carried out by the ledger, followed by everybody else.
 
+use std::collections::BTreeMap;
+
 use chain::{
     hash::BlockHash,
     ledger::{AdviceError, Update},
@@ -39,7 +41,7 @@ impl<S: Store> Engine<S> {
     /// Sees to what follows from an order, as from a block that came.
     fn heed(&mut self, outcome: Result<Update, AdviceError>, now: Now) -> Result<Update, AdviceError> {
         let outcome = outcome.and_then(|update| {
-            self.follow_update(&update, now)?;
+            self.follow_update(&update, &BTreeMap::new(), now)?;
             if update.moved_tip() {
                 self.announce_tip(None, now)?;
             }

@@ -358,8 +358,11 @@ impl<S: Store> Engine<S> {
     /// As [`Self::take_block`], for blocks that came together and whose headers are known: their signatures are
     /// verified together.
     fn take_blocks(&mut self, blocks: Vec<NewBlock>, now: Now) -> Result<Submitted, StoreError> {
+        let mut payments = BTreeMap::new();
         for block in &blocks {
-            self.trails.arrived(block.header().hash(), block.transaction_count());
+            let (hash, count) = (block.header().hash(), block.transaction_count());
+            payments.insert(hash, count as u64);
+            self.trails.arrived(hash, count);
         }
         let submitted = self.ledger.submit_many(blocks, now.wall)?;
         for (hash, outcome) in &submitted.outcomes {
@@ -369,7 +372,7 @@ impl<S: Store> Engine<S> {
             }
         }
         self.look_for_ready();
-        self.follow_update(&submitted.update, now)?;
+        self.follow_update(&submitted.update, &payments, now)?;
         Ok(submitted)
     }
 
@@ -388,7 +391,25 @@ impl<S: Store> Engine<S> {
         (node.has_body() || node.is_invalid()).then_some(BlockId { height: node.height(), hash: *hash })
     }
 
-    fn follow_update(&mut self, update: &Update, now: Now) -> Result<(), StoreError> {
+    /// Sees to what follows from an update but its announcement; `payments` says how many each of the blocks has that
+    /// came with it.
+    fn follow_update(
+        &mut self,
+        update: &Update,
+        payments: &BTreeMap<BlockHash, u64>,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let mut connected = 0;
+        for id in &update.applied {
+            connected += match payments.get(&id.hash) {
+                Some(count) => *count,
+                // It came earlier and waited for more work, or for an order.
+                None => {
+                    self.ledger.checked_block(&id.hash)?.map_or(0, |block| block.transactions().len() as u64)
+                }
+            };
+        }
+        self.pace.connected(update.applied.len() as u64, connected);
         for (id, error) in &update.refused {
             tracing::warn!(hash = %id.hash, height = %id.height, %error, "block refused");
         }

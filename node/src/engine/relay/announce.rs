@@ -1,6 +1,6 @@
 //! New blocks on their way to peers.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use chain::{
     block::{Block, Header},
@@ -151,10 +151,11 @@ impl<S: Store> Engine<S> {
     /// but its announcement.
     pub(super) fn connect_checked(&mut self, block: CheckedBlock, now: Now) -> Result<Update, SubmitError> {
         let hash = block.hash();
+        let payments = BTreeMap::from([(hash, block.transactions().len() as u64)]);
         let update = self.ledger.submit_checked(block, now.wall)?;
         self.note_arrival(&hash);
         self.look_for_ready();
-        self.follow_update(&update, now)?;
+        self.follow_update(&update, &payments, now)?;
         Ok(update)
     }
 

@@ -154,7 +154,6 @@ impl<S: Store> Engine<S> {
                 Err(error) => self.blame(peer, Misconduct::block(raw.hash(), &error)),
             }
         }
-        let payments = blocks.iter().map(|block| block.transaction_count() as u64).sum();
         let Submitted { update, outcomes } = self.take_blocks(blocks, now)?;
         for (hash, outcome) in &outcomes {
             let fault = match (outcome, update.refusal(hash)) {
@@ -169,7 +168,6 @@ impl<S: Store> Engine<S> {
             }
         }
         self.window.moved(update.applied.len());
-        self.pace.connected(update.applied.len() as u64, payments);
         self.fetch(now);
         if update.moved_tip() {
             if self.window.is_idle() {

@@ -40,6 +40,24 @@ fn a_conflict_that_pays_no_better_is_refused_with_the_name_of_the_first() {
 }
 
 #[test]
+fn every_payment_that_is_connected_is_counted_however_its_block_came() {
+    let mut network = Network::meshed(2);
+    let block = network.mine(0, &key(1));
+    network.mine(0, &key(9));
+    let payment = pay_all(&network, reward(&block), 1_000);
+    network.send(0, payment.clone()).expect("valid");
+    assert!(network.has(1, &payment.txid()));
+    network.mine(0, &key(9));
+    let counted = |network: &Network, node: usize| network.engines[node].sync_progress().payments;
+    assert_eq!((counted(&network, 0), counted(&network, 1)), (1, 1), "mined here, and known to the other");
+    let tip = network.engines[0].ledger().tip().id.hash;
+    let now = network.now;
+    network.engines[0].invalidate_block(&tip, now).expect("it is above the genesis block");
+    network.engines[0].reconsider_block(&tip, now).expect("it is known");
+    assert_eq!(counted(&network, 0), 2, "connected once more, by order");
+}
+
+#[test]
 fn m04_a_bumped_payment_takes_the_place_of_the_first_everywhere() {
     let mut network = Network::meshed(3);
     let block = network.mine(0, &key(1));

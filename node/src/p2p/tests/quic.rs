@@ -120,7 +120,7 @@ async fn p11_a_ban_of_an_address_holds_over_quic() {
 fn noise(number: u32) -> Vec<u8> {
     let part = |place: u32| sha256(&[number.to_le_bytes(), place.to_le_bytes()].concat());
     let mut bytes: Vec<u8> = (0..).flat_map(part).take(DATAGRAM_BYTES).collect();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         // RFC 9000, 17.2.2: an Initial packet of version 1 with identifiers of eight bytes, no token, and the length
         // of what follows.
         bytes[..6].copy_from_slice(&[0xc3, 0, 0, 0, 1, 8]);
